@@ -1,0 +1,65 @@
+"""Text that knows why it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """Why a piece of text stands in a rendered conversation."""
+
+    SCAFFOLD = "scaffold"
+    SYSTEM = "system"
+    TOOLS = "tools"
+    USER = "user"
+    RESULT = "result"
+    THINK_MARK = "think_mark"
+    THINKING = "thinking"
+    EMPTY_THINKING = "empty_thinking"
+    TEXT = "text"
+    CALL_MARK = "call_mark"
+    CALL_NAME = "call_name"
+    CALL_ARGS = "call_args"
+    STOP = "stop"
+
+
+WRITTEN_BY_MODEL = frozenset(
+    {
+        Kind.THINK_MARK,
+        Kind.THINKING,
+        Kind.EMPTY_THINKING,
+        Kind.TEXT,
+        Kind.CALL_MARK,
+        Kind.CALL_NAME,
+        Kind.CALL_ARGS,
+        Kind.STOP,
+    }
+)
+"""The kinds that a model emits; all others are given to it."""
+
+CALL_KINDS = frozenset({Kind.CALL_MARK, Kind.CALL_NAME, Kind.CALL_ARGS})
+
+MARKUP = frozenset(
+    {Kind.SCAFFOLD, Kind.THINK_MARK, Kind.EMPTY_THINKING, Kind.CALL_MARK, Kind.STOP}
+)
+"""The kinds whose text a template wrote: only there are control tokens placed by id (law 6)."""
+
+
+class Span(NamedTuple):
+    """A piece of text, its kind, the message it belongs to, and the call within that message.
+
+    ``message`` is an index into ``Conversation.messages`` (None: the template's own text);
+    ``call`` an index into ``Message.calls`` (None: not part of one call).
+    """
+
+    text: str
+    kind: Kind
+    message: int | None = None
+    call: int | None = None
+
+
+def text_of(spans: Iterable[Span]) -> str:
+    """The text of all spans, one after the other."""
+    return "".join(span.text for span in spans)
