@@ -1,0 +1,1 @@
+"""Settings: one declaration for Python, recipe files and flags."""

@@ -1,0 +1,65 @@
+"""The names a setting answers to: its own, with ``-`` for ``_``, and older spellings of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from functools import cache
+
+logger = logging.getLogger(__name__)
+
+OLDER: dict[str, tuple[str, ...]] = {
+    "agent": ("agent_template",),
+    "batch_size": ("per_device_train_batch_size",),
+    "check_dataset_strategy": ("on_bad_row",),
+    "ckpt_dir": ("adapters", "resume_from_checkpoint"),
+    "custom_train_dataset_path": ("dataset",),
+    "custom_val_dataset_path": ("val_dataset",),
+    "dataset_seed": ("data_seed",),
+    "dataset_test_ratio": ("split_dataset_ratio",),
+    "dtype": ("torch_dtype",),
+    "eval_batch_size": ("per_device_eval_batch_size",),
+    "load_dataset_config": ("load_data_args",),
+    "lora_dropout_p": ("lora_dropout",),
+    "lora_target_modules": ("target_modules",),
+    "lr": ("learning_rate",),
+    "model_id": ("model",),
+    "model_id_or_path": ("model",),
+    "plugin": ("external_plugins",),
+    "preprocess_num_proc": ("dataset_num_proc",),
+    "quantization_bit": ("quant_bits",),
+    "resume": ("resume_from_checkpoint",),
+    "save_total": ("save_total_limit",),
+    "sft_type": ("tuner_type",),
+    "template_type": ("template",),
+    "tools_prompt": ("agent_template",),
+    "train_type": ("tuner_type",),
+    "truncation_strategy": ("truncation",),
+    "warmup": ("warmup_ratio",),
+}
+"""Older spelling -> today's names; the first that the settings have is meant."""
+
+SHORT = frozenset({"agent", "plugin", "resume", "truncation_strategy"})
+"""Spellings that are as good as the name itself: they are not remarked upon."""
+
+
+def canonical(name: str, known: Collection[str], shown_as: str = "{}") -> str:
+    """The known name that is meant by ``name``, or ``name`` with underscores when none is.
+
+    An older spelling works and is remarked upon once, on the log; ``shown_as`` is how names are
+    written where this one stands (``--{}`` for flags).
+    """
+    plain = name.replace("-", "_")
+    if plain in known:
+        return plain
+    for today in OLDER.get(plain, ()):
+        if today in known:
+            if plain not in SHORT:
+                _remark(shown_as.format(plain), shown_as.format(today))
+            return today
+    return plain
+
+
+@cache
+def _remark(old: str, new: str) -> None:
+    logger.warning("%s is an older spelling; its name is %s", old, new)
