@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ def read_document(path: str | Path) -> Document:
     file = Path(path)
     text = _text_of(file)
     try:
-        tree = _tree(text)
+        tree = yaml.SafeLoader(text).get_single_node()
         values: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise _not_yaml(error, file) from error
@@ -55,11 +55,6 @@ def read_document(path: str | Path) -> Document:
     lines: dict[Loc, int] = {}
     _note_lines(tree, (), lines, file)
     return Document(file, {str(key): value for key, value in values.items()}, lines)
-
-
-def _tree(text: str) -> yaml.Node | None:
-    compose: Callable[..., yaml.Node | None] = yaml.compose  # pyright: ignore[reportUnknownMemberType]
-    return compose(text, Loader=yaml.SafeLoader)
 
 
 def _text_of(file: Path) -> str:
