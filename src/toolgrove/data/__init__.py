@@ -1,0 +1,1 @@
+"""Data: from files and hubs to conversations, each row with its place."""

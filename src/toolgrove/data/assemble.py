@@ -1,0 +1,75 @@
+"""The columns beside the messages, put together with them to a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.data.fields import as_list, bad, filled, pick, text
+from toolgrove.data.talk import Talk
+from toolgrove.data.tools import read_tools
+
+_SYSTEM = ("system", "system_prompt")
+_MEDIA = {"image": ("images", "image"), "video": ("videos", "video"), "audio": ("audios", "audio")}
+
+
+def assemble(row: Mapping[str, Any], talk: Talk, used: Iterable[str]) -> Conversation:
+    """The conversation of a row whose messages were read from the columns ``used``.
+
+    ``system`` becomes the first message, ``tools`` and the media columns are read, and every
+    other column is kept in ``extra``.
+    """
+    done = {*used, "tools"}
+    messages = _with_system(row, talk.messages, done)
+    media = {name: _media(row, name, talk, done) for name in _MEDIA}
+    return Conversation(
+        messages=tuple(messages),
+        tools=read_tools(row.get("tools")),
+        images=media["image"],
+        videos=media["video"],
+        audios=media["audio"],
+        extra={name: value for name, value in row.items() if name not in done},
+    )
+
+
+def _with_system(row: Mapping[str, Any], messages: list[Message], done: set[str]) -> list[Message]:
+    column = pick(row, _SYSTEM)
+    if column is None:
+        done.update(_SYSTEM)
+        return messages
+    done.add(column.name)
+    system = text(column.value, column.name)
+    if messages and messages[0].role is Role.SYSTEM:
+        if messages[0].content != system:
+            raise bad(
+                column.name,
+                "the row has another system message among its messages",
+                "keep one of the two",
+            )
+        return messages
+    return [Message(Role.SYSTEM, system), *messages]
+
+
+def _media(row: Mapping[str, Any], name: str, talk: Talk, done: set[str]) -> tuple[Any, ...]:
+    """The media of one kind: from the row's column or from the parts of its messages."""
+    in_parts = talk.media.of(name)
+    column = pick(row, _MEDIA[name])
+    if column is None:
+        done.update(_MEDIA[name])
+        return tuple(in_parts)
+    done.add(column.name)
+    listed = as_list(column.value)
+    values = [column.value] if listed is None else listed
+    if in_parts and values and in_parts != values:
+        raise bad(
+            column.name,
+            f"{name}s both in the column and in the messages' parts",
+            "keep them in one of the two places",
+        )
+    return tuple(values or in_parts)
+
+
+def first_filled(row: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether any of the columns has a value."""
+    return any(filled(row, name) for name in names)
