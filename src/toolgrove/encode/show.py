@@ -1,0 +1,165 @@
+"""Tokens and weights made visible in a terminal: a colour per kind, bold where it is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from toolgrove.core.spans import Kind
+from toolgrove.encode.encoded import Encoded
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+
+class Decoder(Protocol):
+    """What showing needs of a tokenizer."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids, control tokens kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one token adds to the text; ids are several where only together they make text."""
+
+    text: str
+    ids: tuple[int, ...]
+    weight: float
+    kind: Kind
+
+
+class Total(NamedTuple):
+    """How many tokens of a kind there are, and how many of them are learnt."""
+
+    kind: Kind
+    tokens: int
+    trained: int
+    weight: float
+
+
+COLOURS: dict[Kind, tuple[str, str]] = {
+    Kind.SCAFFOLD: ("bright_black", "#8a8f98"),
+    Kind.SYSTEM: ("blue", "#3b6fd4"),
+    Kind.TOOLS: ("cyan", "#0f8f9c"),
+    Kind.USER: ("white", "#5c6470"),
+    Kind.RESULT: ("yellow", "#a87400"),
+    Kind.THINK_OPEN: ("magenta", "#9a5bc4"),
+    Kind.THINKING: ("magenta", "#9a5bc4"),
+    Kind.THINK_CLOSE: ("magenta", "#9a5bc4"),
+    Kind.TEXT: ("green", "#2c8a4b"),
+    Kind.SEPARATOR: ("green", "#2c8a4b"),
+    Kind.CALL_MARK: ("bright_red", "#d0604d"),
+    Kind.CALL_NAME: ("red", "#c0322b"),
+    Kind.CALL_ARGS: ("bright_yellow", "#c2560c"),
+    Kind.CALL_STOP: ("bright_magenta", "#b03a8c"),
+    Kind.STOP: ("bright_magenta", "#b03a8c"),
+}
+"""The colour of each kind: in a terminal, and on a page."""
+
+WINDOW = 8
+"""How many tokens back the text of a token may depend on."""
+
+
+def pieces(encoded: Encoded, tokenizer: Decoder) -> list[Piece]:
+    """The pieces in order. Law: their texts joined are the decoded ids."""
+    kinds = _kinds(encoded)
+    found: list[Piece] = []
+    start = 0
+    for end in range(1, len(encoded) + 1):
+        text = _added(encoded.ids, start, end, tokenizer)
+        unfinished = text.endswith("\ufffd") and end < len(encoded) and end - start < WINDOW
+        if unfinished:
+            continue
+        ids = tuple(encoded.ids[start:end])
+        found.append(Piece(text, ids, encoded.weights[start], kinds[start]))
+        start = end
+    return found
+
+
+def totals(encoded: Encoded | Iterable[Encoded]) -> list[Total]:
+    """Tokens, learnt tokens and weight by kind, in the order of the kinds."""
+    sequences = [encoded] if isinstance(encoded, Encoded) else list(encoded)
+    tokens, trained, weight = (dict.fromkeys(Kind, 0.0) for _ in range(3))
+    for sequence in sequences:
+        for kind, weighs in zip(_kinds(sequence), sequence.weights, strict=True):
+            tokens[kind] += 1
+            trained[kind] += weighs > 0
+            weight[kind] += weighs
+    return [
+        Total(kind, int(tokens[kind]), int(trained[kind]), weight[kind])
+        for kind in Kind
+        if tokens[kind]
+    ]
+
+
+def coloured(shown: Iterable[Piece]) -> Text:
+    """The pieces as text for a terminal: learnt ones bold, the others dim, odd weights told."""
+    from rich.text import Text
+
+    text = Text()
+    shown = list(shown)
+    for index, piece in enumerate(shown):
+        colour = COLOURS[piece.kind][0]
+        style = f"bold {colour} underline" if piece.weight > 0 else f"dim {colour}"
+        text.append(visible(piece.text), style=style)
+        last = index + 1 == len(shown) or shown[index + 1].weight != piece.weight
+        if last and piece.weight not in (0.0, 1.0):
+            text.append(f"×{piece.weight:g}", style="reverse")
+    return text
+
+
+def legend(counted: Sequence[Total]) -> RenderableType:
+    """A table of the kinds in their colours, with how much of each is learnt."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("kind", "tokens", "learnt", "weight"):
+        table.add_column(column, justify="left" if column == "kind" else "right")
+    for total in counted:
+        table.add_row(
+            total.kind.value,
+            str(total.tokens),
+            str(total.trained),
+            f"{total.weight:g}",
+            style=COLOURS[total.kind][0],
+        )
+    table.add_row(
+        "all",
+        str(sum(total.tokens for total in counted)),
+        str(sum(total.trained for total in counted)),
+        f"{sum(total.weight for total in counted):g}",
+        style="bold",
+    )
+    return table
+
+
+def visible(text: str) -> str:
+    """The text with line ends marked and control characters shown instead of obeyed."""
+    shown = text.replace("\n", "↵\n").replace("\t", "→\t")
+    return "".join(_symbol(char) for char in shown)
+
+
+def _symbol(char: str) -> str:
+    if char in "\n\t" or char >= " ":
+        return "␡" if char == "\x7f" else char
+    return chr(0x2400 + ord(char))
+
+
+def _kinds(encoded: Encoded) -> list[Kind]:
+    kinds = [Kind.SCAFFOLD] * len(encoded)
+    for span in encoded.spans:
+        kinds[span.start : span.end] = [span.kind] * (span.end - span.start)
+    return kinds
+
+
+def _added(ids: Sequence[int], start: int, end: int, tokenizer: Decoder) -> str:
+    """The text that the tokens from start to end add to what stands before them."""
+    before = tokenizer.decode(ids[max(0, start - WINDOW) : start])
+    whole = tokenizer.decode(ids[max(0, start - WINDOW) : end])
+    if whole.startswith(before):
+        return whole[len(before) :]
+    return tokenizer.decode(ids[start:end])
