@@ -48,9 +48,9 @@ class Registry(Generic[T]):
 
         return register
 
-    def put(self, name: str, value: T) -> None:
+    def put(self, name: str, value: T, module: str = "") -> None:
         """Registers a value; the same name from another module is an error."""
-        module = getattr(value, "__module__", "") or type(value).__module__
+        module = module or getattr(value, "__module__", "") or type(value).__module__
         old = self._entries.get(name)
         if old is not None and old.module != module:
             raise ConfigError(

@@ -15,34 +15,42 @@ class Kind(StrEnum):
     TOOLS = "tools"
     USER = "user"
     RESULT = "result"
-    THINK_MARK = "think_mark"
+    THINK_OPEN = "think_open"
     THINKING = "thinking"
-    EMPTY_THINKING = "empty_thinking"
+    THINK_CLOSE = "think_close"
     TEXT = "text"
+    SEPARATOR = "separator"
     CALL_MARK = "call_mark"
     CALL_NAME = "call_name"
     CALL_ARGS = "call_args"
+    CALL_STOP = "call_stop"
     STOP = "stop"
 
 
-WRITTEN_BY_MODEL = frozenset(
-    {
-        Kind.THINK_MARK,
-        Kind.THINKING,
-        Kind.EMPTY_THINKING,
-        Kind.TEXT,
-        Kind.CALL_MARK,
-        Kind.CALL_NAME,
-        Kind.CALL_ARGS,
-        Kind.STOP,
-    }
-)
-"""The kinds that a model emits; all others are given to it."""
+WRITTEN_BY_MODEL = frozenset(Kind) - {
+    Kind.SCAFFOLD,
+    Kind.SYSTEM,
+    Kind.TOOLS,
+    Kind.USER,
+    Kind.RESULT,
+}
+"""The kinds that a model emits; all others are given to it.
+
+``SEPARATOR`` is white space between text and calls, ``CALL_STOP`` a mark after the calls that hands
+over to the tools (ReAct's ``Observation:``), ``STOP`` the token that ends the turn.
+"""
 
 CALL_KINDS = frozenset({Kind.CALL_MARK, Kind.CALL_NAME, Kind.CALL_ARGS})
 
 MARKUP = frozenset(
-    {Kind.SCAFFOLD, Kind.THINK_MARK, Kind.EMPTY_THINKING, Kind.CALL_MARK, Kind.STOP}
+    {
+        Kind.SCAFFOLD,
+        Kind.THINK_OPEN,
+        Kind.THINK_CLOSE,
+        Kind.CALL_MARK,
+        Kind.CALL_STOP,
+        Kind.STOP,
+    }
 )
 """The kinds whose text a template wrote: only there are control tokens placed by id (law 6)."""
 

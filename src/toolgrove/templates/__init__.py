@@ -1,0 +1,1 @@
+"""Chat templates, agent templates, and the dialects that they make together."""

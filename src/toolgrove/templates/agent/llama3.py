@@ -1,0 +1,128 @@
+"""Llama 3: bare JSON calls with "parameters", tools in the first user message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
+from toolgrove.core.messages import Tool, ToolCall
+from toolgrove.core.spans import Kind, Span
+from toolgrove.templates.base import (
+    AgentTemplate,
+    Place,
+    Scan,
+    ToolText,
+    Window,
+    agent_registry,
+    scaffold,
+)
+from toolgrove.templates.reading import call_of, past_space, system_span
+
+_PYTHON_TAG = "<|python_tag|>"
+_ASK = (
+    "Given the following functions, please respond with a JSON for a function call with its proper "
+    "arguments that best answers the given prompt.\n\n"
+    'Respond in the format {"name": function name, "parameters": dictionary of argument name and '
+    "its value}.Do not use variables.\n\n"
+)
+_START = re.compile(r"(?:^|\n)[ \t]*(?:<\|python_tag\|>)?[ \t]*(?=\{)")
+_MAYBE = re.compile(r"(?:^|\n)[ \t]*(?:<[|\w]*>?)?[ \t]*$")
+_BETWEEN = re.compile(r"[\s;,]*(?:<\|python_tag\|>)?\s*")
+
+
+@agent_registry.add("llama3")
+class Llama3Agent(AgentTemplate):
+    """Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their own
+    and text before a call on the lines before; the maker's template writes neither.
+    """
+
+    results: ClassVar[Place] = Place.TOOL
+    text_separator: ClassVar[str] = "\n"
+    marks: ClassVar[tuple[str, ...]] = ("{",)
+
+    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+        text = default if system is None else system
+        body = [system_span(text.strip(), system)] if text and text.strip() else []
+        return ToolText(body, [scaffold(_ASK), *tool_list(tools)])
+
+    def write_calls(self, calls: Sequence[ToolCall]) -> list[Span]:
+        spans: list[Span] = []
+        for index, call in enumerate(calls):
+            if index:
+                spans.append(Span("\n", Kind.SEPARATOR, call=index))
+            arguments = dump(call.arguments) if call.given is None else call.given
+            spans += (
+                Span('{"name": "', Kind.CALL_MARK, call=index),
+                Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
+                Span('", "parameters": ', Kind.CALL_MARK, call=index),
+                Span(arguments, Kind.CALL_ARGS, call=index),
+                Span("}", Kind.CALL_MARK, call=index),
+            )
+        return [span for span in spans if span.text]
+
+    def write_result(self, content: str, index: int, count: int) -> list[Span]:
+        return [Span(content, Kind.RESULT)]
+
+    def write_orphan(self, content: str) -> list[Span]:
+        return [scaffold("\n"), Span(content, Kind.RESULT)]
+
+    def scan(self, window: Window) -> Scan:
+        text, position = window.text, window.start
+        while True:
+            start = self._next_start(window, position)
+            if start is None:
+                safe = len(text) if window.final else self._held(window)
+                return Scan(safe, safe)
+            begin, brace = start
+            end = object_end(text, brace)
+            if end == INCOMPLETE and not window.final:
+                return Scan(begin, len(text))
+            call = None if end in (INCOMPLETE, BROKEN) else _read(text[brace:end])
+            if call is not None:
+                return Scan(begin, end, (call,))
+            position = brace + 1
+
+    def _next_start(self, window: Window, position: int) -> tuple[int, int] | None:
+        """Where the markup of the next candidate begins, and its brace."""
+        text = window.text
+        if position <= window.fresh:
+            between = _BETWEEN.match(text, window.fresh)
+            if between and text.startswith("{", between.end()):
+                return window.fresh, between.end()
+        match = _START.search(text, max(position - 1, window.fresh))
+        if match is None:
+            return None
+        begin = match.start() + (1 if text.startswith("\n", match.start()) else 0)
+        return begin, match.end()
+
+    def _held(self, window: Window) -> int:
+        """Up to where the text cannot become a call any more."""
+        text = window.text
+        if past_space(text, window.fresh) == len(text):
+            return window.start
+        tail = text[window.fresh :].lstrip(" \t\n;,")
+        if _PYTHON_TAG.startswith(tail) or tail.rstrip() == _PYTHON_TAG:
+            return window.start
+        match = _MAYBE.search(text, window.start)
+        return match.start() if match else len(text)
+
+
+def tool_list(tools: Sequence[Tool]) -> list[Span]:
+    """The tools as JSON with an indent of four, a blank line after each."""
+    return [
+        span
+        for tool in tools
+        for span in (Span(dump(tool.spec, indent=4), Kind.TOOLS), scaffold("\n\n"))
+    ]
+
+
+def _read(text: str) -> ToolCall | None:
+    try:
+        value = loads_object(text)
+    except ValueError:
+        return None
+    if "parameters" not in value and "arguments" not in value:
+        return None
+    return call_of(value, ("parameters", "arguments"))

@@ -1,0 +1,301 @@
+"""The two contracts that make a dialect: how turns are framed and how tools are called."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple
+
+from toolgrove.core.errors import TemplateError, did_you_mean
+from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
+from toolgrove.core.registry import Registry
+from toolgrove.core.spans import Kind, Span
+
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+
+
+class Place(StrEnum):
+    """Where an agent template puts tool results."""
+
+    USER = "user"
+    """all results of a step in one user turn"""
+    TOOL = "tool"
+    """each result in a tool turn of its own, framed by the chat template"""
+    ASSISTANT = "assistant"
+    """inside the assistant's turn, which then goes on"""
+
+
+class ToolText(NamedTuple):
+    """What an agent template says about the tools: the whole system text, and words that open
+    the first user message."""
+
+    system: list[Span]
+    first_user: list[Span]
+
+
+class Scan(NamedTuple):
+    """What a look at a reply found after a position.
+
+    With calls: ``text[begin:end]`` is call markup, all before it is text. Without: all before
+    ``begin`` is text and the rest is undecided until more text arrives (``end`` is the text's
+    length when a call has begun there, else ``begin``).
+    """
+
+    begin: int
+    end: int
+    calls: tuple[ToolCall, ...] = ()
+
+
+class Window(NamedTuple):
+    """A reply as far as it is known: look at ``text`` from ``start`` on.
+
+    ``fresh`` is where the reply's visible text began or the last call ended; ``final`` means that
+    no more text will come.
+    """
+
+    text: str
+    start: int
+    fresh: int
+    final: bool
+    tools: tuple[Tool, ...]
+
+
+class AgentTemplate(ABC):
+    """How tools are described, calls written and read, and results given back.
+
+    Laws: ``scan`` over ``write_calls(calls)`` finds exactly ``calls``; what ``scan`` has decided
+    does not change with more text; it never raises.
+    """
+
+    results: ClassVar[Place]
+    """where results go"""
+    text_separator: ClassVar[str] = ""
+    """what stands between the text of a turn and its first call"""
+    call_stop: ClassVar[str] = ""
+    """a mark that the model writes after its calls to hand over to the tools"""
+    marks: ClassVar[tuple[str, ...]]
+    """strings that open a call: text that holds one is read back before it is written"""
+
+    @abstractmethod
+    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+        """The system text with the tools. ``system`` is the row's own system prompt (None: not
+        given), ``default`` the chat template's; the row's own is never dropped."""
+
+    @abstractmethod
+    def write_calls(self, calls: Sequence[ToolCall]) -> list[Span]:
+        """All calls of one turn; the spans of the i-th call carry ``call=i``. TemplateError for a
+        value that would not read back."""
+
+    @abstractmethod
+    def write_result(self, content: str, index: int, count: int) -> list[Span]:
+        """The ``index``-th of the ``count`` results of one step."""
+
+    @abstractmethod
+    def write_orphan(self, content: str) -> list[Span]:
+        """A result that follows a user message instead of a call, where results go inside the
+        assistant's turn: it then closes the user's message."""
+
+    @abstractmethod
+    def scan(self, window: Window) -> Scan:
+        """The next call in a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One message inside a turn: ``lead`` + content (when ``shown``) + ``calls`` + ``trail``."""
+
+    message: int
+    shown: bool = True
+    lead: tuple[Span, ...] = ()
+    calls: tuple[Span, ...] = ()
+    trail: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a chat template frames: one message, or several that an agent template joins.
+
+    ``open`` turns have no end yet: the model goes on inside them.
+    """
+
+    role: Role
+    parts: tuple[Part, ...]
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a chat template may look at while it writes.
+
+    ``native`` means: exactly the maker's own template, with its omissions. ``keep`` asks for the
+    thinking of every turn, also where the maker drops it from history.
+    """
+
+    conversation: Conversation
+    turns: tuple[Turn, ...]
+    tool_text: ToolText | None
+    agent: AgentTemplate | None
+    native: bool
+    keep: bool
+    today: date
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation's messages."""
+        return self.conversation.messages
+
+    @property
+    def system(self) -> str | None:
+        """The leading system message's text; None when the first message is no system message."""
+        first = self.messages[0] if self.messages else None
+        return first.text if first is not None and first.role is Role.SYSTEM else None
+
+
+@dataclass(frozen=True)
+class ChatTemplate(ABC):
+    """How a model family frames turns. Its fields are its options, named as the maker names them.
+
+    ``suggested_agent`` is the agent template to compose where the maker leaves something out.
+    """
+
+    suggested_agent: ClassVar[str] = "hermes"
+    stop: ClassVar[str]
+    """the token that ends an assistant turn"""
+    other_stops: ClassVar[tuple[str, ...]] = ()
+    """further tokens that end generation"""
+    always_prompts: ClassVar[bool] = False
+    """whether the maker writes the generation prompt even when it was not asked for"""
+
+    @abstractmethod
+    def head(self, scene: Scene) -> list[Span]:
+        """All that stands before the first turn, the leading system message included."""
+
+    @abstractmethod
+    def turn(self, scene: Scene, turn: Turn) -> list[Span]:
+        """One framed turn."""
+
+    @abstractmethod
+    def tail(self, scene: Scene) -> list[Span]:
+        """The generation prompt."""
+
+    def body(self, scene: Scene, part: Part, text: str) -> list[Span]:
+        """The text of a message, then its calls, with the agent template's separator between."""
+        kind = _KIND_OF_ROLE[scene.messages[part.message].role]
+        spans = [Span(text, kind, part.message)] if text else []
+        if not part.calls:
+            return spans
+        separator = scene.agent.text_separator if scene.agent and text else ""
+        if separator:
+            spans.append(Span(separator, Kind.SEPARATOR, part.message))
+        return [*spans, *part.calls]
+
+    def parts(self, scene: Scene, turn: Turn) -> list[Span]:
+        """What stands inside a turn's frame."""
+        spans: list[Span] = []
+        for part in turn.parts:
+            spans += part.lead
+            if part.shown:
+                spans += self.content(scene, turn, part)
+            spans += part.trail
+        return spans
+
+    @abstractmethod
+    def content(self, scene: Scene, turn: Turn, part: Part) -> list[Span]:
+        """One message's thinking, text and calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A chat template's class with the defaults of one model.
+
+    ``native_agent`` names the agent template that the maker's own template writes; None where it
+    shows neither tools nor calls. ``quotes_given`` marks makers' templates that print arguments
+    which a row gives as a JSON string as a quoted string.
+    """
+
+    template: type[ChatTemplate]
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    native_agent: str | None = None
+    quotes_given: bool = False
+
+    def build(self, name: str, options: Mapping[str, Any] | None) -> ChatTemplate:
+        """The template with these options; an unknown option is an error."""
+        fields = {field.name: field for field in dataclasses.fields(self.template)}
+        given = {key: value for key, value in (options or {}).items() if value is not None}
+        for key in given:
+            if key not in fields:
+                raise TemplateError(
+                    f'chat template "{name}" has no option "{key}"',
+                    hint=did_you_mean(key, fields) or f"its options: {', '.join(fields) or 'none'}",
+                )
+        return self.template(**{**self.defaults, **given})
+
+
+chat_registry: Registry[Preset] = Registry(
+    "chat template", "toolgrove.templates.chat", "toolgrove.chat_templates"
+)
+agent_registry: Registry[type[AgentTemplate]] = Registry(
+    "agent template", "toolgrove.templates.agent", "toolgrove.agent_templates"
+)
+
+
+def add_chat(
+    name: str,
+    *,
+    native_agent: str | None = None,
+    quotes_given: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[[type[ChatTemplate]], type[ChatTemplate]]:
+    """Decorator that registers a chat template under a name, with defaults for its options."""
+
+    def register(template: type[ChatTemplate]) -> type[ChatTemplate]:
+        preset = Preset(template, dict(options or {}), native_agent, quotes_given)
+        chat_registry.put(name, preset, template.__module__)
+        return template
+
+    return register
+
+
+_KIND_OF_ROLE = {
+    Role.SYSTEM: Kind.SYSTEM,
+    Role.USER: Kind.USER,
+    Role.ASSISTANT: Kind.TEXT,
+    Role.TOOL: Kind.RESULT,
+}
+
+
+def scaffold(text: str) -> Span:
+    """Text that the template itself writes."""
+    return Span(text, Kind.SCAFFOLD)
+
+
+def tagged(spans: Iterable[Span], message: int) -> list[Span]:
+    """The same spans, all belonging to one message."""
+    return [span._replace(message=message) for span in spans]
+
+
+def split_thinking(content: str) -> tuple[str | None, str]:
+    """Reasoning that stands in the content in think tags, and the rest, as Qwen3's template cuts it.
+
+    (None, content) when there is no closing tag.
+    """
+    if THINK_CLOSE not in content:
+        return None, content
+    before, _, _ = content.partition(THINK_CLOSE)
+    rest = content.rpartition(THINK_CLOSE)[2].lstrip("\n")
+    return before.rstrip("\n").rpartition(THINK_OPEN)[2].lstrip("\n"), rest
+
+
+def thinking_spans(thinking: str, message: int) -> list[Span]:
+    """A thinking block as the ChatML families write it; empty thinking gives an empty block."""
+    inner = [Span(thinking, Kind.THINKING, message)] if thinking else []
+    return [
+        Span(f"{THINK_OPEN}\n", Kind.THINK_OPEN, message),
+        *inner,
+        Span(f"\n{THINK_CLOSE}\n\n", Kind.THINK_CLOSE, message),
+    ]

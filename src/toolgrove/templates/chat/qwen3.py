@@ -1,0 +1,97 @@
+"""Qwen3: ChatML whose history drops earlier thinking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toolgrove.core.messages import Message, Role
+from toolgrove.core.spans import Span
+from toolgrove.templates.base import (
+    ChatTemplate,
+    Part,
+    Scene,
+    Turn,
+    add_chat,
+    scaffold,
+    split_thinking,
+    thinking_spans,
+)
+from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
+
+
+@add_chat("qwen3", native_agent="hermes")
+@add_chat("qwen3_trl", native_agent="hermes")
+@dataclass(frozen=True)
+class Qwen3(ChatTemplate):
+    """Qwen3's hybrid thinking. Thinking is shown after the last user message only; the last message
+    gets an empty block where it has none.
+
+    Source: the chat template of Qwen3-8B. It raises on assistant messages without content; here
+    they are written as empty text, as the template's later revision (``qwen3_trl``) does.
+    ``preserve_thinking`` and ``add_non_thinking_prefix`` are not the maker's: they keep the
+    thinking of history, and leave out the empty block.
+    """
+
+    stop: ClassVar[str] = "<|im_end|>"
+    other_stops: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
+
+    enable_thinking: bool | None = None
+    """False closes the thinking block in the generation prompt"""
+    preserve_thinking: bool | None = None
+    """True keeps the thinking of earlier turns in history; False drops it in every case"""
+    add_non_thinking_prefix: bool = True
+    """False leaves the empty thinking block out of turns without thinking"""
+    default_system: str | None = None
+    """the system prompt where a row has none"""
+
+    def head(self, scene: Scene) -> list[Span]:
+        return chatml_head(scene, self.default_system)
+
+    def turn(self, scene: Scene, turn: Turn) -> list[Span]:
+        return chatml_frame(turn, self.parts(scene, turn))
+
+    def content(self, scene: Scene, turn: Turn, part: Part) -> list[Span]:
+        index = part.message
+        message = scene.messages[index]
+        if message.role is not Role.ASSISTANT:
+            return self.body(scene, part, message.text)
+        thinking, text = message.thinking, message.text
+        if thinking is None:
+            thinking, text = split_thinking(text)
+        thinking = thinking or ""
+        if not self._shows_block(scene, turn, part, bool(thinking)):
+            return self.body(scene, part, text)
+        block = thinking_spans(thinking.strip("\n"), index)
+        return block + self.body(scene, part, text.lstrip("\n"))
+
+    def tail(self, scene: Scene) -> list[Span]:
+        header = scaffold("<|im_start|>assistant\n")
+        if self.enable_thinking is not False:
+            return [header]
+        return [header, *(span._replace(message=None) for span in thinking_spans("", 0))]
+
+    def _shows_block(self, scene: Scene, turn: Turn, part: Part, thinks: bool) -> bool:
+        index = part.message
+        keep = self.preserve_thinking or (scene.keep and self.preserve_thinking is None)
+        if thinks and keep:
+            return True
+        if index <= last_query(scene.messages):
+            return False
+        opens_turn = part is turn.parts[0]
+        ends = index == len(scene.messages) - 1 and opens_turn and self.add_non_thinking_prefix
+        return ends or thinks
+
+
+def last_query(messages: tuple[Message, ...]) -> int:
+    """The index of the last user message that is no wrapped tool result; else the last index."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        wrapped = message.text.startswith("<tool_response>") and message.text.endswith(
+            "</tool_response>"
+        )
+        if message.role is Role.USER and not wrapped:
+            return index
+    return len(messages) - 1
+
+

@@ -1,0 +1,276 @@
+"""A dialect: a chat template and an agent template that write, prompt, read and stop together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+from toolgrove.core.errors import TemplateError
+from toolgrove.core.messages import Conversation, Message, Reply, Role, Tool, ToolCall
+from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
+from toolgrove.templates import probe
+from toolgrove.templates.base import (
+    THINK_CLOSE,
+    AgentTemplate,
+    ChatTemplate,
+    Scene,
+    agent_registry,
+    chat_registry,
+)
+from toolgrove.templates.losses import losses_of
+from toolgrove.templates.reading import Reader, Rules
+from toolgrove.templates.script import Script
+
+
+class Turn(NamedTuple):
+    """One assistant message as its own training sample.
+
+    The model is given ``prompt`` and must emit ``completion``, its stop included; ``rest`` is what
+    the template writes after it.
+    """
+
+    message: int
+    prompt: list[Span]
+    completion: list[Span]
+    rest: list[Span]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Writes conversations, builds prompts and reads replies, all from one definition.
+
+    ``native`` dialects are exactly the maker's own template, omissions included (``losses`` names
+    them); composed ones write everything.
+    """
+
+    chat_name: str
+    agent_name: str | None
+    chat: ChatTemplate
+    agent: AgentTemplate | None
+    native: bool
+    today: date
+    quotes_given: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends generation: control tokens first, then marks such as ReAct's."""
+        mark = self.agent.call_stop if self.agent else ""
+        return (self.chat.stop, *self.chat.other_stops, *((mark,) if mark else ()))
+
+    def spans(self, conv: Conversation, *, keep: bool = False, generate: bool = False) -> list[Span]:
+        """The whole conversation; ``keep``: with the thinking of every turn; ``generate``: with the
+        generation prompt."""
+        script = self._script(conv)
+        return self._render(script, len(conv.messages), keep=keep, generate=generate)
+
+    def text(self, conv: Conversation) -> str:
+        """The whole conversation without a generation prompt."""
+        return text_of(self.spans(conv))
+
+    def prompt(self, conv: Conversation) -> str:
+        """The whole conversation and then the generation prompt."""
+        return text_of(self.spans(conv, generate=True))
+
+    def turns(self, conv: Conversation) -> list[Turn]:
+        """Every assistant message in the context that it is served in (law 4)."""
+        script = self._script(conv)
+        return [
+            self._turn(script, index)
+            for index, message in enumerate(conv.messages)
+            if message.role is Role.ASSISTANT
+        ]
+
+    def losses(self, conv: Conversation) -> list[str]:
+        """What this dialect cannot show of the conversation, in words; empty when nothing is lost."""
+        try:
+            return losses_of(conv, self.spans(conv), {t.message: t.completion for t in self.turns(conv)})
+        except TemplateError as error:
+            return [str(error)]
+
+    def read(self, text: str, tools: Sequence[Tool] | None = None, prompt: str = "") -> Reply:
+        """The message in a reply, with or without its stop token.
+
+        ``tools``: None when unknown; an empty list means that none were offered, so nothing is a
+        call. ``prompt``: what the reply continues, if that opened a thinking block.
+        """
+        reader = self.reader(tools, prompt)
+        reader.feed(text)
+        return reader.finish()
+
+    def reader(self, tools: Sequence[Tool] | None = None, prompt: str = "") -> Reader:
+        """A reader for a reply that arrives in pieces."""
+        stops = (self.chat.stop, *self.chat.other_stops)
+        return Reader(Rules(self.agent, stops), tools, prompt)
+
+    def fingerprint(self) -> str:
+        """A hash over what this dialect writes for probing conversations and where it stops.
+
+        Two dialects with the same fingerprint wrote all probes alike.
+        """
+        digest = hashlib.sha256()
+        for conv in probe.conversations():
+            try:
+                digest.update(self.prompt(conv).encode())
+            except TemplateError as error:
+                digest.update(error.what.encode())
+        digest.update("\0".join(self.stops).encode())
+        return digest.hexdigest()[:16]
+
+    def _script(self, conv: Conversation) -> Script:
+        if not self.native:
+            conv = conv.without_given()
+            self._check(conv)
+        return Script(conv, self.agent, self._default_system(), self.native and self.quotes_given)
+
+    def _default_system(self) -> str | None:
+        return getattr(self.chat, "default_system", None)
+
+    def _scene(self, script: Script, count: int, keep: bool, answered: bool) -> Scene:
+        return Scene(
+            conversation=script.conversation.until(count),
+            turns=script.turns(count, answered),
+            tool_text=script.tool_text,
+            agent=self.agent,
+            native=self.native,
+            keep=keep,
+            today=self.today,
+        )
+
+    def _render(
+        self, script: Script, count: int, *, keep: bool = False, generate: bool = False,
+        answered: bool = False,
+    ) -> list[Span]:
+        scene = self._scene(script, count, keep, answered)
+        spans = self.chat.head(scene)
+        for turn in scene.turns:
+            spans += self.chat.turn(scene, turn)
+        goes_on = bool(scene.turns) and scene.turns[-1].open
+        always = self.native and self.chat.always_prompts
+        if always or (generate and not goes_on):
+            spans += self.chat.tail(scene)
+        return spans
+
+    def _turn(self, script: Script, index: int) -> Turn:
+        messages = script.conversation.messages
+        answered = index + 1 < len(messages) and messages[index + 1].role is Role.TOOL
+        prompt = self._render(script, index, generate=True)
+        whole = self._render(script, index + 1, answered=answered)
+        before, after = _cut(whole, len(text_of(prompt)))
+        if text_of(before) == text_of(prompt):
+            completion = after
+        else:
+            completion = _emitted(prompt, whole, index)
+        last = max((n for n, s in enumerate(completion) if _writes(s, index)), default=-1)
+        return Turn(index, prompt, completion[: last + 1], completion[last + 1 :])
+
+    def _check(self, conv: Conversation) -> None:
+        if self.agent is None:
+            return
+        for index, message in enumerate(conv.messages):
+            if message.thinking and THINK_CLOSE in message.thinking:
+                raise TemplateError(
+                    f"the thinking holds {THINK_CLOSE}, which would end it when it is read back",
+                    where=f"messages[{index}]",
+                    hint="take the tag out of the thinking",
+                )
+            if message.calls and any(mark in message.text for mark in self.agent.marks):
+                self._check_reads_back(index, message)
+
+    def _check_reads_back(self, index: int, message: Message) -> None:
+        agent = self.agent
+        if agent is None:
+            return
+        written = message.text + agent.text_separator + text_of(agent.write_calls(message.calls))
+        if not same_calls(self.read(written).calls, message.calls):
+            raise TemplateError(
+                "the text beside the calls holds call markup and would not read back as text",
+                where=f"messages[{index}]",
+                hint="take the markup out of the text, or use another agent template",
+            )
+
+
+def dialect(
+    name: str,
+    agent: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    today: date | None = None,
+) -> Dialect:
+    """The dialect of these names; ``agent`` None: exactly the maker's own template.
+
+    ``options`` are the chat template's own variables, ``today`` the date that some print (None: the
+    real date). TemplateError for an unknown name or option.
+    """
+    preset = chat_registry.get(name)
+    agent_name = preset.native_agent if agent is None else agent
+    return Dialect(
+        chat_name=name,
+        agent_name=agent_name,
+        chat=preset.build(name, options),
+        agent=None if agent_name is None else agent_registry.get(agent_name)(),
+        native=agent is None,
+        today=today or date.today(),
+        quotes_given=preset.quotes_given,
+        options=dict(options or {}),
+    )
+
+
+def agent_templates() -> list[str]:
+    """The names of all agent templates."""
+    return agent_registry.names()
+
+
+def chat_templates() -> list[str]:
+    """The names of all chat templates."""
+    return chat_registry.names()
+
+
+def same_calls(left: Sequence[ToolCall], right: Sequence[ToolCall]) -> bool:
+    """Whether two lists of calls are equal, types included (1 is neither 1.0 nor True)."""
+    return len(left) == len(right) and all(
+        a.name == b.name and repr(_ordered(a.arguments)) == repr(_ordered(b.arguments))
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return sorted((key, _ordered(item)) for key, item in value.items())  # pyright: ignore
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]  # pyright: ignore
+    return value
+
+
+def _cut(spans: list[Span], length: int) -> tuple[list[Span], list[Span]]:
+    """The spans before and after the first ``length`` characters."""
+    for index, span in enumerate(spans):
+        if length < len(span.text):
+            if length == 0:
+                return spans[:index], spans[index:]
+            left, right = span._replace(text=span.text[:length]), span._replace(text=span.text[length:])
+            return [*spans[:index], left], [right, *spans[index + 1 :]]
+        length -= len(span.text)
+    return spans, []
+
+
+def _writes(span: Span, message: int) -> bool:
+    return span.message == message and span.kind in WRITTEN_BY_MODEL
+
+
+_THINKING = (Kind.THINK_OPEN, Kind.THINKING, Kind.THINK_CLOSE)
+
+
+def _emitted(prompt: list[Span], whole: list[Span], message: int) -> list[Span]:
+    """What the model must emit after a prompt that the maker's rewritten text does not begin with."""
+    first = next((n for n, s in enumerate(whole) if _writes(s, message)), len(whole))
+    closed = any(span.kind is Kind.THINK_CLOSE and span.message is None for span in prompt[-3:])
+    return [
+        span
+        for span in whole[first:]
+        if not (closed and span.message == message and span.kind in _THINKING)
+    ]
+
+

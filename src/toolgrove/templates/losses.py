@@ -1,0 +1,47 @@
+"""What a rendered conversation leaves out, found in its spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.spans import Kind, Span
+
+_SHOWN_AS = {Role.SYSTEM: Kind.SYSTEM, Role.USER: Kind.USER, Role.TOOL: Kind.RESULT}
+
+
+def losses_of(
+    conv: Conversation, spans: Sequence[Span], completions: Mapping[int, Sequence[Span]]
+) -> list[str]:
+    """One sentence for each thing that is in the conversation but not in its spans.
+
+    ``completions`` holds what each assistant message trains, in the context it is served in: the
+    thinking that a template drops from history later on is not lost.
+    """
+    lost: list[str] = []
+    if conv.tools and not any(span.kind is Kind.TOOLS for span in spans):
+        lost.append(f"the {len(conv.tools)} tools are not shown")
+    shown = {(span.message, span.kind) for span in spans}
+    for index, message in enumerate(conv.messages):
+        where = f"messages[{index}] ({message.role})"
+        if message.role is Role.ASSISTANT:
+            lost += [f"{where}: {what}" for what in _turn_losses(message, completions[index])]
+        elif message.text.strip() and (index, _SHOWN_AS[message.role]) not in shown:
+            lost.append(f"{where}: its text is not shown")
+    return lost
+
+
+def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
+    kinds = {span.kind for span in completion}
+    written = {span.call for span in completion if span.kind is Kind.CALL_NAME}
+    lost: list[str] = []
+    if len(written) < len(message.calls):
+        lost.append(f"{len(message.calls) - len(written)} of its calls are not written")
+    if (message.thinking or "").strip() and Kind.THINKING not in kinds:
+        lost.append("its thinking is not written")
+    if message.text.strip() and not kinds & {Kind.TEXT, Kind.THINKING}:
+        lost.append("its text is not written")
+    quoted = {s.call for s in completion if s.kind is Kind.CALL_ARGS and s.text.startswith('"')}
+    if quoted:
+        lost.append("arguments given as a JSON string are written as a string, not as an object")
+    return lost

@@ -1,0 +1,249 @@
+"""Replies read as they arrive: thinking, text and calls, whole or in pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from toolgrove.core.jsonish import dump, loads_object
+from toolgrove.core.messages import Reply, Tool, ToolCall
+from toolgrove.core.spans import Kind, Span
+from toolgrove.templates.base import THINK_CLOSE, THINK_OPEN, AgentTemplate, Scan, Window
+
+_SPACE = re.compile(r"\s*")
+
+
+class DeltaKind(StrEnum):
+    """What a piece of a reply is."""
+
+    THINKING = "thinking"
+    TEXT = "text"
+    CALL_NAME = "call_name"
+    CALL_ARGS = "call_args"
+
+
+class Delta(NamedTuple):
+    """A piece of a reply. ``index`` counts the calls; it is 0 for thinking and text."""
+
+    kind: DeltaKind
+    index: int
+    text: str
+
+
+class Rules(NamedTuple):
+    """What a reader must know of a dialect."""
+
+    agent: AgentTemplate | None
+    stops: tuple[str, ...]
+
+
+class _Phase(StrEnum):
+    START = "start"
+    THINKING = "thinking"
+    GAP = "gap"
+    BODY = "body"
+
+
+class Reader:
+    """Reads one reply in any pieces.
+
+    Laws: the deltas' thinking and text, joined, are the reply's; no call markup is among them; the
+    reply does not depend on where the pieces were cut; nothing raises.
+    """
+
+    def __init__(self, rules: Rules, tools: Sequence[Tool] | None, prompt: str) -> None:
+        self._rules = rules
+        self._tools = tuple(tools or ())
+        self._reads_calls = rules.agent is not None and (tools is None or len(tools) > 0)
+        opened = prompt.rpartition(THINK_OPEN)[2] if THINK_OPEN in prompt else None
+        self._phase = _Phase.THINKING if opened is not None and not opened.strip() else _Phase.START
+        self._buffer = ""
+        self._start = 0
+        self._position = 0
+        self._fresh = 0
+        self._pending = ""
+        self._cut = False
+        self._thinking: list[str] | None = [] if self._phase is _Phase.THINKING else None
+        self._text: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._after_call = False
+
+    def feed(self, text: str) -> list[Delta]:
+        """What the new text makes certain."""
+        self._buffer += text
+        return self._run(_held_stop(self._buffer, self._rules.stops), final=False)
+
+    def finish(self) -> Reply:
+        """The whole reply. What was still undecided is text."""
+        self.rest()
+        thinking = None if self._thinking is None else "".join(self._thinking).rstrip("\n")
+        complete = not self._cut and self._phase in (_Phase.BODY, _Phase.GAP)
+        return Reply(thinking, "".join(self._text), tuple(self._calls), complete)
+
+    def rest(self) -> list[Delta]:
+        """The last deltas, once no more text will come; ``finish`` calls it when nobody has."""
+        self._buffer = without_stops(self._buffer, self._rules.stops)
+        deltas = self._run(len(self._buffer), final=False)
+        return deltas + self._run(len(self._buffer), final=True)
+
+    def _run(self, limit: int, final: bool) -> list[Delta]:
+        deltas: list[Delta] = []
+        if self._phase is _Phase.START:
+            self._open(limit, final)
+        if self._phase is _Phase.THINKING:
+            deltas += self._think(limit, final)
+        if self._phase is _Phase.GAP:
+            while self._start < limit and self._buffer[self._start] == "\n":
+                self._start += 1
+            if self._start < limit:
+                self._begin_body(self._start)
+        if self._phase is _Phase.BODY:
+            deltas += self._read(self._buffer[self._start : limit], final)
+        return deltas
+
+    def _open(self, limit: int, final: bool) -> None:
+        first = past_space(self._buffer, 0)
+        seen = self._buffer[first:limit]
+        if seen.startswith(THINK_OPEN):
+            self._phase, self._thinking = _Phase.THINKING, []
+            self._start = first + len(THINK_OPEN)
+        elif final or (seen and not THINK_OPEN.startswith(seen)):
+            self._begin_body(0)
+
+    def _begin_body(self, start: int) -> None:
+        self._phase = _Phase.BODY
+        self._start = start
+
+    def _think(self, limit: int, final: bool) -> list[Delta]:
+        assert_list = self._thinking if self._thinking is not None else []
+        if not assert_list:
+            while self._start < limit and self._buffer[self._start] == "\n":
+                self._start += 1
+        window = self._buffer[:limit]
+        close = window.find(THINK_CLOSE, self._start)
+        if close >= 0:
+            end = close
+        else:
+            end = limit if final else held(window, self._start, THINK_CLOSE)
+        piece = self._buffer[self._start : end]
+        kept = piece.rstrip("\n")
+        if close >= 0:
+            self._start, self._phase = close + len(THINK_CLOSE), _Phase.GAP
+        else:
+            self._start += len(kept)
+        if not kept:
+            return []
+        assert_list.append(kept)
+        self._thinking = assert_list
+        return [Delta(DeltaKind.THINKING, 0, kept)]
+
+    def _read(self, text: str, final: bool) -> list[Delta]:
+        deltas: list[Delta] = []
+        while True:
+            scan = self._scan(text, final)
+            deltas += self._add_text(text[self._position : scan.begin])
+            if not scan.calls:
+                self._position = scan.begin
+                self._cut = self._cut if final else scan.end > scan.begin
+                break
+            deltas += self._add_calls(scan.calls)
+            self._position = self._fresh = scan.end
+            self._cut = False
+        return deltas + self._flush() if final else deltas
+
+    def _scan(self, text: str, final: bool) -> Scan:
+        agent = self._rules.agent
+        if agent is None or not self._reads_calls:
+            return Scan(len(text), len(text))
+        return agent.scan(Window(text, self._position, self._fresh, final, self._tools))
+
+    def _add_text(self, segment: str) -> list[Delta]:
+        self._pending += segment
+        solid = self._pending.rstrip()
+        if not solid:
+            return []
+        self._pending = self._pending[len(solid) :]
+        self._after_call = False
+        self._text.append(solid)
+        return [Delta(DeltaKind.TEXT, 0, solid)]
+
+    def _add_calls(self, calls: tuple[ToolCall, ...]) -> list[Delta]:
+        deltas: list[Delta] = []
+        separator = self._rules.agent.text_separator if self._rules.agent else ""
+        blank = self._pending.removesuffix(separator)
+        if blank and self._text and not self._after_call:
+            self._text.append(blank)
+            deltas.append(Delta(DeltaKind.TEXT, 0, blank))
+        self._pending, self._after_call = "", True
+        for call in calls:
+            index = len(self._calls)
+            self._calls.append(call)
+            deltas.append(Delta(DeltaKind.CALL_NAME, index, call.name))
+            deltas.append(Delta(DeltaKind.CALL_ARGS, index, dump(call.arguments)))
+        return deltas
+
+    def _flush(self) -> list[Delta]:
+        blank, self._pending = self._pending, ""
+        if not blank or self._after_call:
+            return []
+        self._text.append(blank)
+        return [Delta(DeltaKind.TEXT, 0, blank)]
+
+
+def call_of(value: dict[str, Any], keys: tuple[str, ...]) -> ToolCall | None:
+    """A call out of a JSON object with a name and, under the first key that is there, arguments.
+
+    None when there is no name or the arguments are no object.
+    """
+    name = value.get("name")
+    if not isinstance(name, str) or not name:
+        return None
+    given = next((value[key] for key in keys if key in value), None)
+    if isinstance(given, str):
+        try:
+            given = loads_object(given)
+        except ValueError:
+            return None
+    if given is None:
+        given = {}
+    return ToolCall(name, given) if isinstance(given, dict) else None
+
+
+def held(text: str, start: int, mark: str) -> int:
+    """Where the longest end of ``text[start:]`` that could become ``mark`` begins; else its end."""
+    for length in range(min(len(mark) - 1, len(text) - start), 0, -1):
+        if text.endswith(mark[:length]):
+            return len(text) - length
+    return len(text)
+
+
+def past_space(text: str, position: int) -> int:
+    """The first position from there on that holds no white space."""
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def system_span(text: str, given: str | None) -> Span:
+    """The system prompt's text: of message 0 when the row gave it, else the template's own."""
+    return Span(text, Kind.SYSTEM, None if given is None else 0)
+
+
+def without_stops(text: str, stops: tuple[str, ...]) -> str:
+    """The text without stop tokens (and white space after them) at its end."""
+    while True:
+        bare = text.rstrip()
+        stop = next((stop for stop in stops if bare.endswith(stop)), None)
+        if stop is None:
+            return text
+        text = bare.removesuffix(stop)
+
+
+def _held_stop(text: str, stops: tuple[str, ...]) -> int:
+    """Where an end of the text begins that may yet turn out to be stop tokens."""
+    bare = text.rstrip()
+    partial = min((held(text, 0, stop) for stop in stops), default=len(text))
+    if partial < len(text):
+        return len(without_stops(text[:partial], stops))
+    return len(without_stops(bare, stops)) if bare != without_stops(bare, stops) else len(text)

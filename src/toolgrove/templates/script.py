@@ -1,0 +1,131 @@
+"""A conversation cut into turns, with its tools, calls and results written by an agent template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from toolgrove.core.jsonish import dump
+from toolgrove.core.messages import Conversation, Role, ToolCall
+from toolgrove.core.spans import Kind, Span
+from toolgrove.templates.base import AgentTemplate, Part, Place, ToolText, Turn, scaffold, tagged
+
+
+@dataclass
+class Script:
+    """The turns of a conversation's first messages; what is written once is kept.
+
+    Without an agent template every message is a turn of its own and calls are not written.
+    """
+
+    conversation: Conversation
+    agent: AgentTemplate | None
+    default_system: str | None
+    quotes_given: bool
+    _calls: dict[int, tuple[Span, ...]] = field(default_factory=dict[int, tuple[Span, ...]])
+    _tool_text: ToolText | None = None
+
+    @property
+    def tool_text(self) -> ToolText | None:
+        """What the agent template says about the tools; None without tools or agent template."""
+        conv = self.conversation
+        if self.agent is None or not conv.tools:
+            return None
+        if self._tool_text is None:
+            first = conv.messages[0] if conv.messages else None
+            system = first.text if first is not None and first.role is Role.SYSTEM else None
+            self._tool_text = self.agent.write_tools(conv.tools, system, self.default_system)
+        return self._tool_text
+
+    def turns(self, count: int, answered: bool) -> tuple[Turn, ...]:
+        """The turns of the first ``count`` messages; ``answered``: a result follows them."""
+        messages = self.conversation.messages[:count]
+        turns: list[Turn] = []
+        lead = self.tool_text.first_user if self.tool_text else []
+        index = 1 if messages and messages[0].role is Role.SYSTEM else 0
+        while index < count:
+            role = messages[index].role
+            if role is Role.TOOL:
+                end = index
+                while end < count and messages[end].role is Role.TOOL:
+                    end += 1
+                self._add_results(turns, range(index, end))
+                index = end
+                continue
+            if role is Role.ASSISTANT:
+                self._add_assistant(turns, index)
+            elif role is Role.USER and lead:
+                turns.append(Turn(role, (Part(index, lead=tuple(tagged(lead, index))),)))
+                lead = []
+            else:
+                turns.append(Turn(role, (Part(index),)))
+            index += 1
+        if answered and turns and self._joins_results:
+            turns[-1] = self._handed_over(turns[-1])
+        return tuple(turns)
+
+    @property
+    def _joins_results(self) -> bool:
+        return self.agent is not None and self.agent.results is Place.ASSISTANT
+
+    def _add_assistant(self, turns: list[Turn], index: int) -> None:
+        part = Part(index, calls=self._written_calls(index))
+        if turns and turns[-1].open:
+            turns[-1] = Turn(Role.ASSISTANT, (*turns[-1].parts, part))
+        else:
+            turns.append(Turn(Role.ASSISTANT, (part,)))
+
+    def _written_calls(self, index: int) -> tuple[Span, ...]:
+        calls = self.conversation.messages[index].calls
+        if self.agent is None or not calls:
+            return ()
+        if index not in self._calls:
+            if self.quotes_given:
+                calls = tuple(_quoted(call) for call in calls)
+            self._calls[index] = tuple(tagged(self.agent.write_calls(calls), index))
+        return self._calls[index]
+
+    def _add_results(self, turns: list[Turn], indices: range) -> None:
+        agent = self.agent
+        if agent is None or agent.results is Place.TOOL:
+            turns += [Turn(Role.TOOL, (Part(index),)) for index in indices]
+        elif agent.results is Place.USER:
+            turns.append(Turn(Role.USER, tuple(self._result(agent, i, indices) for i in indices)))
+        elif turns and turns[-1].role is Role.ASSISTANT:
+            turn = self._handed_over(turns[-1])
+            last = turn.parts[-1]
+            trail = [s for i in indices for s in self._result(agent, i, indices).lead]
+            last = replace(last, trail=(*last.trail, *trail))
+            turns[-1] = Turn(Role.ASSISTANT, (*turn.parts[:-1], last), open=True)
+        else:
+            self._add_orphans(agent, turns, indices)
+
+    def _result(self, agent: AgentTemplate, index: int, indices: range) -> Part:
+        text = self.conversation.messages[index].text
+        spans = agent.write_result(text, index - indices.start, len(indices))
+        return Part(index, shown=False, lead=tuple(tagged(spans, index)))
+
+    def _add_orphans(self, agent: AgentTemplate, turns: list[Turn], indices: range) -> None:
+        messages = self.conversation.messages
+        spans = [s for i in indices for s in tagged(agent.write_orphan(messages[i].text), i)]
+        if turns and turns[-1].role is Role.USER:
+            last = turns[-1].parts[-1]
+            joined = replace(last, trail=(*last.trail, *spans))
+            turns[-1] = Turn(Role.USER, (*turns[-1].parts[:-1], joined))
+        else:
+            part = Part(indices.start, shown=False, lead=tuple(spans))
+            turns.append(Turn(Role.USER, (part,)))
+
+    def _handed_over(self, turn: Turn) -> Turn:
+        """The turn, open, and ending in the mark that hands over to the tools."""
+        last = turn.parts[-1]
+        stop = self.agent.call_stop if self.agent else ""
+        text = self.conversation.messages[last.message].text
+        if last.calls or last.trail or not stop or text.endswith(stop):
+            return replace(turn, open=True)
+        newline = [] if text.endswith("\n") or not text else [scaffold("\n")]
+        spans = (*tagged(newline, last.message), Span(stop, Kind.CALL_STOP, last.message))
+        return Turn(turn.role, (*turn.parts[:-1], replace(last, calls=spans)), open=True)
+
+
+def _quoted(call: ToolCall) -> ToolCall:
+    return call if call.given is None else replace(call, given=dump(call.given))
