@@ -1,0 +1,233 @@
+"""Rows of files, each with its place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, NoReturn, cast
+
+from toolgrove.core.errors import DataError
+from toolgrove.core.messages import JSON
+from toolgrove.data.fields import as_object, describe, show
+from toolgrove.data.tables import csv_rows, parquet_rows
+
+
+class Row(NamedTuple):
+    """A row and where it stands: ``file:line``, for Parquet ``file:row N`` (both from 1)."""
+
+    value: JSON
+    where: str
+
+
+class BadLine(NamedTuple):
+    """A line that holds no row: why, and its text."""
+
+    error: DataError
+    text: str
+
+
+OnBadLine = Callable[[BadLine], None]
+
+_JSONL = frozenset({".jsonl", ".ndjson"})
+_JSON = frozenset({".json"})
+_TABLES = frozenset({".csv", ".tsv", ".parquet"})
+KNOWN_SUFFIXES = _JSONL | _JSON | _TABLES
+"""What ``read_rows`` reads; all but Parquet also with ``.gz`` behind."""
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that tells the kind of file, without a ``.gz`` behind it."""
+    name = path.with_suffix("") if path.suffix == ".gz" else path
+    return name.suffix.lower()
+
+
+def read_rows(path: str | Path, on_bad_line: OnBadLine | None = None) -> Iterator[Row]:
+    """The rows of a file, one after the other, values exactly as the file has them.
+
+    A line that holds no row raises DataError with its place; with ``on_bad_line`` it is handed
+    over and the reading goes on, where the kind of file allows that (JSONL, JSON, CSV). A file
+    that cannot be read, or that holds nothing at all, is a DataError.
+    """
+    file = Path(path)
+    report = _raise if on_bad_line is None else on_bad_line
+    empty = True
+    try:
+        for row in _reader(file, report):
+            empty = False
+            yield row
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8: {error.reason}", where=str(path), hint="save the file as UTF-8"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(file, error) from None
+    if empty and on_bad_line is None:
+        raise DataError("an empty data set: no rows", where=str(path))
+
+
+def _reader(file: Path, report: OnBadLine) -> Iterator[Row]:
+    suffix = suffix_of(file)
+    if file.is_dir():
+        raise DataError("a folder, not a file", where=str(file))
+    if suffix in _JSONL:
+        yield from _jsonl(file, report)
+    elif suffix in _JSON:
+        yield from _json(file, report)
+    elif suffix == ".parquet":
+        for value, number in parquet_rows(file):
+            yield Row(value, f"{file}:row {number}")
+    elif suffix in _TABLES:
+        with _open(file) as stream:
+            yield from _csv(file, stream, report)
+    else:
+        raise DataError(
+            f'a kind of file that is not known: "{file.name}"',
+            where=str(file),
+            hint=f"known: {', '.join(sorted(KNOWN_SUFFIXES))}, and these with .gz",
+        )
+
+
+def _open(file: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+
+
+def _raise(bad: BadLine) -> NoReturn:
+    raise bad.error
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError("no such file", where=str(file))
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return DataError(f"cannot be read: {cause}", where=str(file), hint="is the file whole?")
+
+
+def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
+    with _open(file) as stream:
+        for number, raw in enumerate(stream, start=1):
+            where = f"{file}:{number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                row = _line_object(line) if line else None
+            except UnicodeDecodeError as error:
+                problem = DataError(f"not UTF-8: {error.reason}", where=where)
+                report(BadLine(problem, raw.decode("utf-8", "replace")))
+                continue
+            except DataError as error:
+                report(BadLine(DataError(error.what, where=where, hint=error.hint), raw.decode()))
+                continue
+            if row is not None:
+                yield Row(row, where)
+
+
+def _line_object(line: str) -> JSON:
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"not JSON ({_cause(error)}): {show(line)}",
+            hint="one whole JSON object a line; was the file cut off?",
+        ) from None
+    return _object(value, line)
+
+
+def _object(value: Any, source: str) -> JSON:
+    """The value if it can be a row: an object, its text writable as UTF-8."""
+    row = as_object(value)
+    if row is None:
+        hint = "one object a line; rename a JSON list to .json" if source[:1] == "[" else None
+        raise DataError(f"a row is an object, not {describe(value)}", hint=hint)
+    if "\\ud" in source.lower():
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                "half of a surrogate pair (\\ud800 to \\udfff) in a string",
+                hint="write the character itself, or both halves",
+            ) from None
+    return row
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON, write null")
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _json(file: Path, report: OnBadLine) -> Iterator[Row]:
+    """A list of objects, one object, or objects one after the other."""
+    with _open(file) as stream:
+        source = stream.read().decode("utf-8-sig")
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    position = _skip(source, 0)
+    in_list = source[position : position + 1] == "["
+    position = _skip(source, position + 1) if in_list else position
+    line, counted = 1, 0
+    while position < len(source) and not (in_list and source[position] == "]"):
+        line += source.count("\n", counted, position)
+        counted = position
+        where = f"{file}:{line}"
+        try:
+            value, end = decoder.raw_decode(source, position)
+            after = _next(source, end, in_list)
+        except (ValueError, RecursionError, DataError) as error:
+            report(BadLine(_json_problem(error, where), source[position : position + 1000]))
+            return
+        try:
+            row = _object(value, source[position:end])
+        except DataError as error:
+            report(BadLine(_json_problem(error, where), source[position:end]))
+        else:
+            yield Row(row, where)
+        position = after
+    rest = source[position:].strip()
+    if rest != ("]" if in_list else ""):
+        found = f"{show(rest)} after the list" if rest else "the list is not closed"
+        report(BadLine(DataError(found, where=str(file), hint="was the file cut off?"), rest))
+
+
+def _json_problem(error: Exception, where: str) -> DataError:
+    if isinstance(error, DataError):
+        return DataError(error.what, where=where, hint=error.hint)
+    cause = _cause(error)
+    if isinstance(error, json.JSONDecodeError):
+        cause = f"{error.msg} at line {error.lineno} column {error.colno}"
+    return DataError(
+        f"not JSON ({cause}); nothing behind it can be read",
+        where=where,
+        hint="was the file cut off?",
+    )
+
+
+def _next(source: str, end: int, in_list: bool) -> int:
+    """The position of the next value, its comma skipped."""
+    position = _skip(source, end)
+    if not in_list or position >= len(source) or source[position] == "]":
+        return position
+    if source[position] != ",":
+        raise DataError(f"no comma after this object, but {show(source[position : position + 40])}")
+    return _skip(source, position + 1)
+
+
+def _skip(source: str, position: int) -> int:
+    """The position of the next character that is not blank."""
+    while position < len(source) and source[position] in " \t\r\n":
+        position += 1
+    return position
+
+
+def _csv(file: Path, stream: IO[bytes], report: OnBadLine) -> Iterator[Row]:
+    delimiter = "\t" if suffix_of(file) == ".tsv" else ","
+    for value, number, problem in csv_rows(stream, delimiter):
+        where = f"{file}:{number}"
+        if problem is None:
+            yield Row(value, where)
+        else:
+            report(BadLine(DataError(problem, where=where), "\t".join(map(str, value.values()))))
