@@ -1,0 +1,241 @@
+"""Generation on this machine: batched decoding over transformers, with live adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolgrove.core.errors import ModelError, did_you_mean
+from toolgrove.engine.base import Chunk, Finish, Sampling
+from toolgrove.engine.text import ReplyText
+
+if TYPE_CHECKING:
+    import torch
+
+    from toolgrove.encode.tokenizer import Tokenizer
+
+BATCH_ROWS = 32
+BATCH_TOKENS = 16384
+
+
+class LocalEngine:
+    """A model in memory that answers batches of prompts.
+
+    Prompts are sorted by length and run in batches under a token budget; a reply that has ended
+    leaves its batch at once. One engine serves one stream at a time.
+    """
+
+    def __init__(self, model: Any, tok: Tokenizer, eos: Sequence[int] = ()) -> None:
+        self.model = model
+        self.tok = tok
+        self._eos = frozenset(eos) | _declared_eos(model)
+        self._adapters: list[str] = []
+        self._active: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        adapters: Mapping[str, Path] | None = None,
+        *,
+        dtype: str = "auto",
+    ) -> LocalEngine:
+        """The model in ``folder`` on the best device; the first of the adapters is switched on."""
+        from toolgrove.encode.tokenizer import load_tokenizer
+        from toolgrove.models.device import place
+        from toolgrove.models.load import load_model
+        from toolgrove.models.threads import use_cores
+
+        use_cores()
+        placement = place(dtype)
+        model = load_model(Path(folder), placement.dtype, device=placement.device)
+        engine = cls(model, load_tokenizer(folder))
+        for name, path in (adapters or {}).items():
+            engine.load_adapter(name, Path(path))
+        if adapters:
+            engine.use(next(iter(adapters)))
+        return engine
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that are loaded."""
+        return tuple(self._adapters)
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Loads a trained adapter under a name; which one is in use does not change."""
+        from toolgrove.models.adapters import adapter_errors, check_adapter, load_adapter
+
+        if name in self._adapters:
+            raise ModelError(f'there already is an adapter "{name}"', hint="unload it first")
+        if not self._is_peft():
+            self.model = load_adapter(self.model, folder, name)
+        else:
+            check_adapter(folder)
+            with adapter_errors(folder):
+                self.model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
+        self.model.eval()
+        self._adapters.append(name)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forgets an adapter; when it was in use, the base model answers from then on."""
+        self._known(name)
+        self._adapters.remove(name)
+        if self._active == name:
+            self._active = None
+        if self._adapters:
+            self.model.delete_adapter(name)
+        else:
+            self.model = self.model.unload()
+
+    def use(self, name: str | None) -> None:
+        """Switches to an adapter, or with None to the bare base model."""
+        if name is not None:
+            self._known(name)
+            self.model.set_adapter(name)
+        self._active = name
+
+    def stream(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
+        """Chunks for all prompts, as each token is generated."""
+        self._check(prompts)
+        for rows in _batches(prompts):
+            yield from self._batch({row: prompts[row] for row in rows}, sampling)
+
+    def _is_peft(self) -> bool:
+        return hasattr(self.model, "peft_config")
+
+    def _known(self, name: str) -> None:
+        if name not in self._adapters:
+            near = did_you_mean(name, self._adapters)
+            known = ", ".join(self._adapters) or "none"
+            raise ModelError(f'no adapter "{name}"', hint=near or f"loaded: {known}")
+
+    def _check(self, prompts: Sequence[Sequence[int]]) -> None:
+        limit = self._context()
+        for index, prompt in enumerate(prompts):
+            if not prompt:
+                raise ModelError("an empty prompt", where=f"prompt {index}")
+            if len(prompt) >= limit:
+                raise ModelError(
+                    f"a prompt of {len(prompt)} tokens leaves no room for a reply",
+                    where=f"prompt {index}",
+                    hint=f"this model's context is {limit} tokens",
+                )
+
+    def _context(self) -> int:
+        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 30)
+
+    def _bare(self) -> AbstractContextManager[Any]:
+        if self._is_peft() and self._active is None:
+            return self.model.disable_adapter()
+        return nullcontext()
+
+    def _batch(self, prompts: Mapping[int, Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
+        import torch
+
+        from toolgrove.models.decode import Batch
+
+        stop_ids, stop_texts = self._stops(sampling)
+        replies = {row: ReplyText(self.tok.decode, stop_texts) for row in prompts}
+        room = {
+            row: min(sampling.max_new_tokens, self._context() - len(prompt))
+            for row, prompt in prompts.items()
+        }
+        chooser = _Chooser(sampling, prompts)
+        batch = Batch(self.model, prompts)
+        while batch.rows:
+            with torch.inference_mode(), self._bare():
+                tokens = chooser(batch.logits(), batch.rows)
+            chunks = [
+                self._chunk(row, token, replies[row], token in stop_ids, room)
+                for row, token in zip(batch.rows, tokens, strict=True)
+            ]
+            yield from chunks
+            batch.take(tokens, keep=[chunk.finish is None for chunk in chunks])
+
+    def _chunk(
+        self, row: int, token: int, reply: ReplyText, stop: bool, room: dict[int, int]
+    ) -> Chunk:
+        room[row] -= 1
+        text = "" if stop else reply.push(token)
+        ended = stop or reply.stopped
+        if not ended and room[row] > 0:
+            return Chunk(row, (token,), text, None)
+        text += reply.finish()
+        return Chunk(row, (token,), text, Finish.STOP if ended else Finish.LENGTH)
+
+    def _stops(self, sampling: Sampling) -> tuple[frozenset[int], tuple[str, ...]]:
+        """The stops that are single tokens, and those that must be looked for in the text."""
+        ids = {stop: self.tok.token_id(stop) for stop in sampling.stop}
+        texts = tuple(stop for stop, token in ids.items() if token is None)
+        return self._eos | {token for token in ids.values() if token is not None}, texts
+
+
+def _declared_eos(model: Any) -> frozenset[int]:
+    """The end tokens that the model's own generation settings and configuration name."""
+    found: set[int] = set()
+    for settings in (getattr(model, "generation_config", None), model.config):
+        eos = getattr(settings, "eos_token_id", None)
+        if eos is not None:
+            found.update([eos] if isinstance(eos, int) else eos)
+    return frozenset(found)
+
+
+def _batches(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Rows in batches, the longest first, each batch within the row and token budgets."""
+    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    batch: list[int] = []
+    for row in order:
+        longest = len(prompts[batch[0]]) if batch else 0
+        if batch and (len(batch) == BATCH_ROWS or (len(batch) + 1) * longest > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+class _Chooser:
+    """Picks each row's next token from its logits."""
+
+    def __init__(self, sampling: Sampling, rows: Iterable[int]) -> None:
+        self._sampling = sampling
+        self._dice = {row: _dice(sampling.seed, row) for row in rows}
+
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
+        """One token id for each of the rows."""
+        if self._sampling.temperature <= 0:
+            return logits.argmax(-1).tolist()
+        import torch
+
+        shares = _shares(logits, self._sampling).cpu()
+        return [
+            int(torch.multinomial(share, 1, generator=self._dice[row]))
+            for share, row in zip(shares, rows, strict=True)
+        ]
+
+
+def _dice(seed: int | None, row: int) -> torch.Generator:
+    import torch
+
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed * 1_000_003 + row)
+    return generator
+
+
+def _shares(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """The probabilities that temperature, top_k and top_p leave."""
+    logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    shares = logits.softmax(-1)
+    if sampling.top_p < 1:
+        ordered, order = shares.sort(descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p
+        shares = shares.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
+    return shares

@@ -1,0 +1,119 @@
+"""Merges a LoRA adapter into its base model and writes a plain model folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from toolgrove.core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+"""What a model folder holds beside its weights and config, where the model has it."""
+
+_CHECK_TOKENS = 24
+_ROUNDING = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.03}
+
+
+class Merged(NamedTuple):
+    """The folder of the merged model, and how far its logits are from base plus adapter.
+
+    ``difference`` is the largest difference of a logit over the spread of the logits.
+    """
+
+    folder: Path
+    difference: float
+
+
+def merge_lora(base: Path, adapter: Path, out: Path, *, overwrite: bool = False) -> Merged:
+    """Writes ``out``: the base model with the adapter's update in its weights, ready to load.
+
+    The sum is made in float32 and stored in the base's own format. Law: the logits of the written
+    model equal those of base plus adapter up to the rounding of that format; else ModelError.
+    ``out`` appears whole or not at all.
+    """
+    from toolgrove.models.adapters import check_adapter
+
+    check_adapter(adapter)
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise ModelError(
+            "the folder for the merged model is not empty", where=str(out), hint="name another one"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        difference = _write_merged(base, adapter, work)
+        copy_tokenizer(base, work)
+        work.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Merged(out, difference)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copies the tokenizer's files, the chat template and the generation settings."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def _write_merged(base: Path, adapter: Path, work: Path) -> float:
+    import torch
+
+    from toolgrove.models.adapters import load_adapter
+    from toolgrove.models.load import load_model
+    from toolgrove.models.quiet import quiet_transformers
+
+    stored = _stored_dtype(base)
+    tuned: Any = load_adapter(load_model(base, torch.float32), adapter)
+    ids = _some_ids(int(tuned.config.vocab_size))
+    with torch.no_grad():
+        before = tuned(input_ids=ids).logits
+        merged: Any = tuned.merge_and_unload()
+        with quiet_transformers():
+            merged.to(stored).save_pretrained(work)
+        written = load_model(work, torch.float32)
+        after = written(input_ids=ids).logits  # pyright: ignore
+    difference = float((before - after).abs().max() / before.std().clamp_min(1e-6))
+    name = str(stored).removeprefix("torch.")
+    if not difference <= _ROUNDING.get(name, 0.15):
+        raise ModelError(
+            f"the merged model's logits differ from base plus adapter by {difference:.3g}",
+            where=str(adapter),
+            hint="nothing was written; was the adapter trained on this very base model?",
+        )
+    return difference
+
+
+def _stored_dtype(base: Path) -> torch.dtype:
+    import torch
+    from transformers import AutoConfig
+
+    dtype = AutoConfig.from_pretrained(base).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+def _some_ids(vocabulary: int) -> torch.Tensor:
+    """A fixed handful of token ids from all over the vocabulary."""
+    import torch
+
+    return ((torch.arange(_CHECK_TOKENS) * 7919 + 11) % vocabulary).unsqueeze(0)
