@@ -107,6 +107,10 @@ class Conversation:
         """The same conversation with its first ``count`` messages only."""
         return replace(self, messages=self.messages[:count])
 
+    def without(self, start: int, end: int) -> Conversation:
+        """The same conversation without its messages from ``start`` to ``end`` (exclusive)."""
+        return replace(self, messages=self.messages[:start] + self.messages[end:])
+
     def without_given(self) -> Conversation:
         """The same conversation with arguments as values only, their original text forgotten."""
         if not any(call.given for message in self.messages for call in message.calls):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Conversation, Role, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, Part, Place, ToolText, Turn, scaffold, tagged
+from toolgrove.templates.base import AgentTemplate, Part, Place, ToolText, Turn, tagged
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Script:
         text = self.conversation.messages[last.message].text
         if last.calls or last.trail or not stop or text.endswith(stop):
             return replace(turn, open=True)
-        newline = [] if text.endswith("\n") or not text else [scaffold("\n")]
+        newline = [] if text.endswith("\n") or not text else [Span("\n", Kind.SEPARATOR)]
         spans = (*tagged(newline, last.message), Span(stop, Kind.CALL_STOP, last.message))
         return Turn(turn.role, (*turn.parts[:-1], replace(last, calls=spans)), open=True)
 

