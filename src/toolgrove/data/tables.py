@@ -35,20 +35,16 @@ def csv_rows(stream: IO[bytes], delimiter: str) -> Iterator[tuple[JSON, int, str
         if record is None:
             return
         if header is None:
-            header = _header(record)
+            header = record
+            if len(set(header)) < len(header):
+                yield {}, start, "the header names a column twice"
+                return
         elif record:
             problem = None
             if len(record) != len(header):
                 problem = f"{len(record)} fields, but the header names {len(header)} columns"
             yield dict(zip(header, record, strict=False)), start, problem
         start = reader.line_num + 1
-
-
-def _header(record: list[str]) -> list[str]:
-    doubled = sorted({name for name in record if record.count(name) > 1})
-    if doubled:
-        raise DataError(f'the header names "{doubled[0]}" twice', hint="rename one of the columns")
-    return record
 
 
 def parquet_rows(file: Path) -> Iterator[tuple[JSON, int]]:
