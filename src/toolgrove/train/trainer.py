@@ -1,0 +1,156 @@
+"""The trainer: transformers' training loop around our loss, batches and checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from toolgrove.core.errors import ModelError
+from toolgrove.models.merge import copy_tokenizer
+from toolgrove.train.batches import LengthBatches, Plan, Sequences, Share, collate
+from toolgrove.train.loss import WeightedLoss
+
+
+@dataclass(slots=True)
+class Counts:
+    """Tokens that the run has seen so far, over all processes."""
+
+    tokens: int = 0
+    trained: int = 0
+
+
+class EpochLoader(DataLoader[Any]):
+    """A data loader that passes the epoch on to its batches."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches come next."""
+        self.batch_sampler.set_epoch(epoch)  # pyright: ignore
+
+
+class SftTrainer(Trainer):
+    """transformers.Trainer for weighted sequences.
+
+    The loss of an optimizer step is the sum of weight times cross-entropy over the sum of weights
+    of all its batches, on all processes. What is replaced of the base class: where batches come
+    from, what a batch's loss is, what validation computes, and which files a checkpoint holds.
+    """
+
+    def __init__(
+        self,
+        model: WeightedLoss,
+        args: TrainingArguments,
+        train: Sequences,
+        plan: Plan,
+        val: Sequences | None = None,
+    ) -> None:
+        self.loss_is_scaled_for_ga = True
+        super().__init__(model=model, args=args, train_dataset=train, eval_dataset=val)
+        self.plan = plan
+        self.counts = Counts()
+        self.tokenizer_folder: Path | None = None
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches by the plan; each process takes its own share."""
+        sequences: Any = self.train_dataset
+        return self._loader(sequences, self.plan)
+
+    def _loader(self, sequences: Sequences, plan: Plan) -> DataLoader[Any]:
+        lengths = [len(encoded) for encoded in sequences.encoded]
+        share = Share(self.args.process_index, self.args.world_size)
+        return EpochLoader(
+            sequences,
+            batch_sampler=LengthBatches(lengths, plan, share),
+            collate_fn=collate,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.device.type == "cuda",
+            generator=torch.Generator(),  # keeps the loader away from dropout's random numbers
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
+        """The sum of weights of an optimizer step; counts its tokens on the way."""
+        weights = [batch["weights"][:, 1:] for batch in batch_samples]
+        sums = torch.stack(
+            [
+                torch.stack([w.sum() for w in weights]).sum(),
+                torch.stack([(w > 0).sum() for w in weights]).sum().float(),
+                torch.stack([batch["tokens"] for batch in batch_samples]).sum().float(),
+            ]
+        ).double()
+        if self.args.world_size > 1:
+            sums = self.accelerator.reduce(sums.float().to(device), "sum").double()  # pyright: ignore
+        self.counts.trained += int(sums[1])
+        self.counts.tokens += int(sums[2])
+        return sums[0].float().to(device)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """This batch's part of the step's loss; ModelError names the rows when it is not finite."""
+        total = model(input_ids=inputs["input_ids"], weights=inputs["weights"])
+        if not bool(torch.isfinite(total)):
+            raise self._not_finite(inputs["rows"])
+        loss = total / num_items_in_batch * self.args.world_size
+        return (loss, {}) if return_outputs else loss
+
+    def _not_finite(self, rows: Tensor) -> ModelError:
+        encoded = self.train_dataset.encoded  # pyright: ignore
+        places = dict.fromkeys(encoded[row].where or f"sequence {row}" for row in rows.tolist())
+        shown = ", ".join(list(places)[:8]) + (", ..." if len(places) > 8 else "")
+        return ModelError(
+            f"the loss is not a number at step {self.state.global_step + 1}",
+            where=shown,
+            hint="lower --learning_rate, keep --max_grad_norm at 1, or use --torch_dtype float32",
+        )
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: Any = None,  # noqa: ARG002 (the base class passes it)
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """The weighted loss over all validation sequences."""
+        sequences: Any = eval_dataset or self.eval_dataset
+        model: Any = self.model_wrapped
+        rows = Plan(rows=self.args.per_device_eval_batch_size, seed=self.plan.seed)
+        sums = torch.zeros(2, device=self.args.device)
+        model.eval()
+        with torch.no_grad():
+            for batch in self._loader(sequences, rows):
+                inputs: Any = self._prepare_inputs(batch)
+                sums[0] += model(input_ids=inputs["input_ids"], weights=inputs["weights"])
+                sums[1] += inputs["weights"][:, 1:].sum()
+        if self.args.world_size > 1:
+            sums: Any = self.accelerator.reduce(sums, "sum")
+        metrics = {f"{metric_key_prefix}_loss": float(sums[0] / sums[1])}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Writes the adapter, or the whole model, with the tokenizer's files beside it."""
+        folder = Path(output_dir or self.args.output_dir or ".")
+        if not self.args.should_save:
+            return
+        if state_dict is not None:
+            state_dict = {name.removeprefix("model."): value for name, value in state_dict.items()}
+        inner: Any = self.accelerator.unwrap_model(self.model).model  # pyright: ignore
+        inner.save_pretrained(str(folder), state_dict=state_dict)
+        if self.tokenizer_folder is not None:
+            copy_tokenizer(self.tokenizer_folder, folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Loads what ``_save`` wrote into the model inside the loss."""
+        inner = (model or self.model).model
+        super()._load_from_checkpoint(resume_from_checkpoint, inner)
