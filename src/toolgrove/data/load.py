@@ -75,7 +75,7 @@ def load_chats(specs: Sequence[str], settings: DataSettings | None = None) -> Lo
         raise DataError("no data source", hint="give a file, hf:org/name, pypi:package …")
     rejected: list[Rejected] = []
     chats = [chat for spec in specs for chat in _chats(parse_source(spec), settings, rejected)]
-    kept_in = _write_rejected(settings.rejected_file, rejected) if rejected else None
+    kept_in = _write_rejected(Path(settings.rejected_file), rejected) if rejected else None
     if rejected:
         total = len(chats) + len(rejected)
         _log.warning("%d of %d rows rejected, see %s", len(rejected), total, kept_in)
