@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from toolgrove.core.errors import did_you_mean
 from toolgrove.core.messages import JSON, ToolCall
 from toolgrove.data.fields import as_list, as_object, bad, describe, parse_json, parse_loose, show
 
+_HEAVIEST = 1e9
 _CALL_HINT = 'a call is {"name": "...", "arguments": {...}}'
 
 
@@ -88,7 +88,7 @@ def read_loss_scale(entry: Mapping[str, Any], path: str) -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
+    if not number or not 0 <= value < _HEAVIEST:
         raise bad(
             f"{path}.loss_scale",
             f"expected a number from 0 up, found {describe(value)}",

@@ -263,6 +263,7 @@ def test_two_columns_for_one_target_are_never_a_guess():
         ),
         ({"role": "assistant", "content": "a", "loss": 3}, "messages[1].loss: expected true", ""),
         ({"role": "assistant", "content": "a", "loss_scale": -1}, "messages[1].loss_scale", ""),
+        ({"role": "assistant", "content": "a", "loss_scale": 10**400}, "loss_scale", ""),
         (
             {"role": "assistant", "content": "a", "thinking": "b", "reasoning_content": "c"},
             "different thinking",
