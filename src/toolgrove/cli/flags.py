@@ -58,14 +58,17 @@ def spell(words: Sequence[str], flags: Mapping[str, Flag]) -> list[str]:
     """The words with every known flag as ``--name=value``, whatever way it was written.
 
     ``-`` for ``_``, older spellings, switches with and without a value, ``--no-`` switches and
-    lists of values after one flag all come out the same. Unknown flags stay as they are.
+    lists of values after one flag all come out the same. Unknown flags stay as they are; words
+    that belong to no flag come last, behind ``--``.
     """
     spelled: list[str] = []
+    loose: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return [*spelled, word, *rest]
+            loose += rest
+            break
         name, equals, value = word.removeprefix("--").partition("=")
         name = canonical(name, flags, "--{}") if word.startswith("--") else ""
         if word == "-c":
@@ -73,12 +76,12 @@ def spell(words: Sequence[str], flags: Mapping[str, Flag]) -> list[str]:
         if name.startswith("no_") and name not in flags and _is_switch(name[3:], flags):
             spelled.append(f"--{name[3:]}=false")
         elif name not in flags:
-            spelled.append(word)
+            (spelled if len(word) > 1 and word.startswith("-") else loose).append(word)
         elif equals:
             spelled.append(f"--{name}={value}")
         else:
             spelled += _with_values(name, flags[name].shape, rest)
-    return spelled
+    return [*spelled, "--", *loose] if loose else spelled
 
 
 def function_of(
@@ -87,10 +90,8 @@ def function_of(
     """A function whose parameters are the flags, for cyclopts; it hands the given ones to act."""
     parameters = [_parameter(name, flag) for name, flag in flags_of(model).items()]
     if positional is not None:
-        shown = Parameter(name=positional.upper(), help=flags_of(model)[positional].help)
         kind = inspect.Parameter.VAR_POSITIONAL
-        annotation = Annotated[str, shown]
-        parameters.insert(0, inspect.Parameter("words", kind, annotation=annotation))
+        parameters.insert(0, inspect.Parameter("words", kind, annotation=str))
 
     def command(*words: str, **given: str | list[str] | None) -> int:
         flags = {name: value for name, value in given.items() if value is not None}
@@ -162,11 +163,8 @@ def _plain(default: Any) -> str:
 
 def _parameter(name: str, flag: Flag) -> inspect.Parameter:
     several = flag.shape in (Shape.MANY, Shape.PAIRS)
-    shown = f"{flag.help} [default: {flag.default}]" if flag.default else flag.help
-    names = ("--config", "-c") if name == "config" else (f"--{name}",)
     annotation = Annotated[
-        list[str] | None if several else str | None,
-        Parameter(name=names, help=shown, negative=(), show_default=False),
+        list[str] | None if several else str | None, Parameter(name=f"--{name}", negative=())
     ]
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=None, annotation=annotation)

@@ -8,13 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import toolgrove
 from toolgrove.core.errors import ConfigError, ToolgroveError, did_you_mean
-
-if TYPE_CHECKING:
-    from cyclopts import App
 
 
 class Command(NamedTuple):
@@ -28,6 +25,7 @@ class Command(NamedTuple):
     positional: str | None = None
 
 
+ABOUT = "Turn open language models into reliable tool-calling agents."
 COMMANDS = {
     "demo": Command("Fine-tune a real model into calling tools; report.", "DemoSettings"),
     "sft": Command("Fine-tune a model on conversations.", "SftCommand", "dataset"),
@@ -86,97 +84,98 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    name = words[0].replace("_", "-") if words and not words[0].startswith("-") else None
+    before_dashes = words[: words.index("--")] if "--" in words else words
+    if not words or "--help" in before_dashes or "-h" in before_dashes:
+        print(_help(name))
+        return 0
+    if words == ["--version"]:
+        print(toolgrove.__version__)
+        return 0
+    if name not in COMMANDS:
+        raise _unknown_command(words[0])
+    return _run(name, words[1:])
+
+
+def _help(name: str | None) -> str:
+    from toolgrove.cli.help import command_help, root_help
+
+    if name is None:
+        return root_help(ABOUT, {other: command.help for other, command in COMMANDS.items()})
+    if name not in COMMANDS:
+        raise _unknown_command(name)
+    from toolgrove.cli.flags import flags_of
+
+    command = COMMANDS[name]
+    return command_help(name, command.help, command.positional, flags_of(_settings(name)))
+
+
+def _unknown_command(word: str) -> ConfigError:
+    known = f"commands: {', '.join(COMMANDS)}"
+    if word.startswith("-"):
+        return ConfigError(f"unknown flag {word}", hint=f"first a command, then flags; {known}")
+    near = did_you_mean(word, COMMANDS)
+    return ConfigError(f'unknown command "{word}"', hint=f"{near} {known}" if near else known)
+
+
+def _run(name: str, words: list[str]) -> int:
+    """Lets cyclopts match the words with the command's flags, then runs it."""
+    from cyclopts import App
     from cyclopts.exceptions import CycloptsError
 
-    asked = next((word for word in words if not word.startswith("-")), None)
-    first = words[0] if words else ""
-    name = asked.replace("_", "-") if asked else None
-    app = _app(name if name in COMMANDS else None)
-    if name in COMMANDS and asked == first:
-        words = [name, *_spelled(words[1:], name)]
+    from toolgrove.cli.flags import flags_of, function_of, spell
+
+    model = _settings(name)
+    flags = flags_of(model)
+    app = App(name=f"toolgrove {name}", help_flags=[], version_flags=[])
+    app.default(function_of(model, COMMANDS[name].positional, lambda given: _act(name, given)))
     try:
-        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(
+            spell(words, flags),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
-        raise _flag_error(error, name) from error
-    return result if isinstance(result, int) else 0
+        raise _flag_error(error, name, [f"--{flag}" for flag in flags]) from error
+    return int(result)
 
 
-def _app(name: str | None) -> App:
-    """The app with all commands; only the one asked for is imported."""
-    from cyclopts import App
+def _act(name: str, flags: dict[str, Any]) -> int:
+    """Settings from the recipe and the flags, the plug-ins loaded first; then the command."""
+    from toolgrove.config.places import read_document
+    from toolgrove.config.settings import resolve
+    from toolgrove.core.registry import load_plugin
 
-    app = App(
-        name="toolgrove",
-        help="Turn open language models into reliable tool-calling agents.",
-        version=toolgrove.__version__,
-    )
-    for other, command in COMMANDS.items():
-        if other == name:
-            app.command(_function(other), name=other, help=command.help)
-        else:
-            app.command(f"toolgrove.cli.{other}:run", name=other, help=command.help)
-    return app
+    model = _settings(name)
+    path = flags.pop("config", None)
+    recipe = read_document(path) if path else None
+    if "external_plugins" in model.model_fields:
+        held = recipe.values.get("external_plugins", []) if recipe else []
+        plugins = flags.get("external_plugins", held)
+    else:
+        plugins = flags.pop("external_plugins", [])
+    for plugin in [plugins] if isinstance(plugins, str) else plugins:
+        load_plugin(plugin)
+    settings = resolve(model, recipe, flags)
+    return importlib.import_module(f"toolgrove.cli.{name}").run(settings)
 
 
 def _settings(name: str) -> Any:
     return getattr(importlib.import_module(f"toolgrove.cli.{name}"), COMMANDS[name].settings)
 
 
-def _function(name: str) -> Any:
-    from toolgrove.cli.flags import function_of
-    from toolgrove.config.places import read_document
-    from toolgrove.config.settings import resolve
-
-    model = _settings(name)
-
-    def act(flags: dict[str, Any]) -> int:
-        from toolgrove.core.registry import load_plugin
-
-        path = flags.pop("config", None)
-        recipe = read_document(path) if path else None
-        if "external_plugins" not in model.model_fields:
-            plugins = flags.pop("external_plugins", [])
-        else:
-            held = recipe.values.get("external_plugins", []) if recipe else []
-            plugins = flags.get("external_plugins", held)
-        for plugin in [plugins] if isinstance(plugins, str) else plugins:
-            load_plugin(plugin)
-        settings = resolve(model, recipe, flags)
-        return importlib.import_module(f"toolgrove.cli.{name}").run(settings)
-
-    return function_of(model, COMMANDS[name].positional, act)
-
-
-def _spelled(words: list[str], name: str) -> list[str]:
-    from toolgrove.cli.flags import flags_of, spell
-
-    return spell(words, flags_of(_settings(name)))
-
-
-def _flag_error(error: Any, name: str | None) -> ConfigError:
+def _flag_error(error: Any, name: str, known: list[str]) -> ConfigError:
     """The error of the flag reader as one of ours, with the nearest name."""
-    from cyclopts.exceptions import UnknownCommandError, UnknownOptionError
+    from cyclopts.exceptions import UnknownOptionError
 
-    from toolgrove.cli.flags import flags_of
-
-    if isinstance(error, UnknownCommandError):
-        asked = (error.unused_tokens or [""])[0]
-        known = f"commands: {', '.join(COMMANDS)}"
-        if asked.startswith("-"):
-            return ConfigError(
-                f"unknown flag {asked}", hint=f"first a command, then its flags; {known}"
-            )
-        near = did_you_mean(asked, COMMANDS)
-        return ConfigError(f'unknown command "{asked}"', hint=f"{near} {known}" if near else known)
+    see = f"see: toolgrove {name} --help"
     if isinstance(error, UnknownOptionError):
         written = (error.token.keyword or error.token.value or "").partition("=")[0]
-        flags = flags_of(_settings(name)) if name in COMMANDS else ()
-        known = [f"--{flag}" for flag in flags]
-        near = did_you_mean(written.replace("-", "_").replace("__", "--", 1), known)
-        see = f"see: toolgrove {name} --help" if name else "see: toolgrove --help"
+        near = did_you_mean("--" + written.lstrip("-").replace("-", "_"), known)
         return ConfigError(f"unknown flag {written}", hint=near or see)
     error.verbose = False
-    return ConfigError(str(error), hint=f"see: toolgrove {name or ''} --help")
+    return ConfigError(str(error), hint=see)
 
 
 def _lacks(module: str, extra: str) -> ConfigError:

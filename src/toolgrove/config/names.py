@@ -25,6 +25,7 @@ OLDER: dict[str, tuple[str, ...]] = {
     "lr": ("learning_rate",),
     "model_id": ("model",),
     "model_id_or_path": ("model",),
+    "option": ("template_options",),
     "plugin": ("external_plugins",),
     "preprocess_num_proc": ("dataset_num_proc",),
     "quantization_bit": ("quant_bits",),
@@ -34,12 +35,12 @@ OLDER: dict[str, tuple[str, ...]] = {
     "template_type": ("template",),
     "tools_prompt": ("agent_template",),
     "train_type": ("tuner_type",),
-    "truncation_strategy": ("truncation",),
+    "truncation": ("truncation_strategy",),
     "warmup": ("warmup_ratio",),
 }
 """Older spelling -> today's names; the first that the settings have is meant."""
 
-SHORT = frozenset({"agent", "plugin", "resume", "truncation_strategy"})
+SHORT = frozenset({"agent", "option", "plugin", "resume", "truncation"})
 """Spellings that are as good as the name itself: they are not remarked upon."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ class Settings(BaseModel):
         protected_namespaces=(),
     )
 
+
+YAML_BREAKS = "\x85\u2028\u2029\ufeff"
+"""Characters that YAML takes for line ends or marks when they stand unescaped."""
 
 S = TypeVar("S", bound=Settings)
 Place: TypeAlias = Callable[[Loc], str | None]
@@ -77,9 +81,9 @@ def dump_recipe(settings: Settings, path: str | Path) -> Path:
     """Writes the settings, defaults included, as a recipe that gives the same settings again."""
     file = Path(path)
     values = settings.model_dump(mode="json", by_alias=True)
-    file.write_text(
-        yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100), encoding="utf-8"
-    )
+    plain = not any(char in json.dumps(values, ensure_ascii=False) for char in YAML_BREAKS)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=plain, width=100)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -140,16 +144,17 @@ def _problem(details: ErrorDetails, model: type[BaseModel], place: Place) -> Con
         hint = f"give --{name}, or {name}: in the recipe"
         return ConfigError(f'"{name}" is missing', where=None, hint=hint)
     context = details.get("ctx", {})
+    prefix = "" if where is not None and where.startswith("--") else f"{name}: "
     if kind in ("literal_error", "enum"):
         choices = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         near = did_you_mean(str(given), choices.split(", "))
         hint = f"{near} choices: {choices}" if near else f"choices: {choices}"
-        return ConfigError(f"{name}: {_quoted(given)} is not a choice", where=where, hint=hint)
+        return ConfigError(f"{prefix}{_quoted(given)} is not a choice", where=where, hint=hint)
     wanted = _WANTED.get(kind)
     if wanted is not None:
-        return ConfigError(f"{name}: {_quoted(given)} is not {wanted}", where=where)
+        return ConfigError(f"{prefix}{_quoted(given)} is not {wanted}", where=where)
     message = details["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{name}: {message}, not {_quoted(given)}" if loc else message, where=where)
+    return ConfigError(f"{prefix}{message}, not {_quoted(given)}" if loc else message, where=where)
 
 
 _WANTED = {

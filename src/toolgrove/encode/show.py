@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """What showing needs of a tokenizer."""
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: list[int]) -> str:
         """The text of the ids, control tokens kept."""
         ...
 
@@ -156,7 +156,7 @@ def _kinds(encoded: Encoded) -> list[Kind]:
     return kinds
 
 
-def _added(ids: Sequence[int], start: int, end: int, tokenizer: Decoder) -> str:
+def _added(ids: list[int], start: int, end: int, tokenizer: Decoder) -> str:
     """The text that the tokens from start to end add to what stands before them."""
     before = tokenizer.decode(ids[max(0, start - WINDOW) : start])
     whole = tokenizer.decode(ids[max(0, start - WINDOW) : end])

