@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Inside, transformers prints errors only and deprecations are not told; what was set before is set again afterwards."""
+    """Inside, transformers prints errors only and tells no deprecations; then as it was before."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

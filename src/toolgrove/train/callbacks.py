@@ -134,10 +134,15 @@ class Display(TrainerCallback):
         self._bar.start()
 
     def on_log(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
+        self,
+        _args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
     ) -> None:
         """Shows where the run stands."""
-        if not state.is_world_process_zero or "loss" not in self._metrics.latest:
+        if not state.is_world_process_zero or "loss" not in (logs or {}):
             return
         text = self._text(state)
         if self._bar is not None:
