@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from toolgrove.encode.encode import encode as encode
     from toolgrove.encode.encode import prompt_ids as prompt_ids
     from toolgrove.encode.tokenizer import load_tokenizer as load_tokenizer
-    from toolgrove.templates.detect import dialect_for as dialect_for
+    from toolgrove.encode.folder import dialect_for as dialect_for
     from toolgrove.templates.dialect import agent_templates as agent_templates
     from toolgrove.templates.dialect import chat_templates as chat_templates
     from toolgrove.templates.dialect import dialect as dialect
@@ -32,7 +32,7 @@ _HOMES = {
     "encode": "toolgrove.encode.encode",
     "prompt_ids": "toolgrove.encode.encode",
     "load_tokenizer": "toolgrove.encode.tokenizer",
-    "dialect_for": "toolgrove.templates.detect",
+    "dialect_for": "toolgrove.encode.folder",
     "agent_templates": "toolgrove.templates.dialect",
     "chat_templates": "toolgrove.templates.dialect",
     "dialect": "toolgrove.templates.dialect",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from toolgrove.core.errors import TemplateError
 
@@ -87,7 +87,7 @@ def loads_object(text: str) -> dict[str, Any]:
     value = loads(text)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return cast(dict[str, Any], value)
 
 
 def _without_trailing_commas(text: str) -> str:
@@ -112,9 +112,8 @@ def _closed(text: str) -> str:
 
 def _is_json(value: Any) -> bool:
     if isinstance(value, dict):
-        items: dict[Any, Any] = value
-        return all(isinstance(k, str) and _is_json(v) for k, v in items.items())
+        items = cast(dict[Any, Any], value)
+        return all(isinstance(key, str) and _is_json(item) for key, item in items.items())
     if isinstance(value, list):
-        elements: list[Any] = value
-        return all(_is_json(element) for element in elements)
+        return all(_is_json(element) for element in cast(list[Any], value))
     return value is None or isinstance(value, (str, int, float, bool))

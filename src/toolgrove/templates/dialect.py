@@ -61,7 +61,9 @@ class Dialect:
         mark = self.agent.call_stop if self.agent else ""
         return (self.chat.stop, *self.chat.other_stops, *((mark,) if mark else ()))
 
-    def spans(self, conv: Conversation, *, keep: bool = False, generate: bool = False) -> list[Span]:
+    def spans(
+        self, conv: Conversation, *, keep: bool = False, generate: bool = False
+    ) -> list[Span]:
         """The whole conversation; ``keep``: with the thinking of every turn; ``generate``: with the
         generation prompt."""
         script = self._script(conv)
@@ -85,9 +87,11 @@ class Dialect:
         ]
 
     def losses(self, conv: Conversation) -> list[str]:
-        """What this dialect cannot show of the conversation, in words; empty when nothing is lost."""
+        """What this dialect cannot show of the conversation, in words; empty: nothing is lost."""
         try:
-            return losses_of(conv, self.spans(conv), {t.message: t.completion for t in self.turns(conv)})
+            return losses_of(
+                conv, self.spans(conv), {t.message: t.completion for t in self.turns(conv)}
+            )
         except TemplateError as error:
             return [str(error)]
 
@@ -141,7 +145,12 @@ class Dialect:
         )
 
     def _render(
-        self, script: Script, count: int, *, keep: bool = False, generate: bool = False,
+        self,
+        script: Script,
+        count: int,
+        *,
+        keep: bool = False,
+        generate: bool = False,
         answered: bool = False,
     ) -> list[Span]:
         scene = self._scene(script, count, keep, answered)
@@ -160,10 +169,8 @@ class Dialect:
         prompt = self._render(script, index, generate=True)
         whole = self._render(script, index + 1, answered=answered)
         before, after = _cut(whole, len(text_of(prompt)))
-        if text_of(before) == text_of(prompt):
-            completion = after
-        else:
-            completion = _emitted(prompt, whole, index)
+        goes_on = text_of(before) == text_of(prompt)
+        completion = after if goes_on else _emitted(prompt, whole, index)
         last = max((n for n, s in enumerate(completion) if _writes(s, index)), default=-1)
         return Turn(index, prompt, completion[: last + 1], completion[last + 1 :])
 
@@ -250,7 +257,10 @@ def _cut(spans: list[Span], length: int) -> tuple[list[Span], list[Span]]:
         if length < len(span.text):
             if length == 0:
                 return spans[:index], spans[index:]
-            left, right = span._replace(text=span.text[:length]), span._replace(text=span.text[length:])
+            left, right = (
+                span._replace(text=span.text[:length]),
+                span._replace(text=span.text[length:]),
+            )
             return [*spans[:index], left], [right, *spans[index + 1 :]]
         length -= len(span.text)
     return spans, []
@@ -264,7 +274,7 @@ _THINKING = (Kind.THINK_OPEN, Kind.THINKING, Kind.THINK_CLOSE)
 
 
 def _emitted(prompt: list[Span], whole: list[Span], message: int) -> list[Span]:
-    """What the model must emit after a prompt that the maker's rewritten text does not begin with."""
+    """What the model must emit after a prompt with which the rewritten text does not begin."""
     first = next((n for n, s in enumerate(whole) if _writes(s, message)), len(whole))
     closed = any(span.kind is Kind.THINK_CLOSE and span.message is None for span in prompt[-3:])
     return [
@@ -272,5 +282,3 @@ def _emitted(prompt: list[Span], whole: list[Span], message: int) -> list[Span]:
         for span in whole[first:]
         if not (closed and span.message == message and span.kind in _THINKING)
     ]
-
-

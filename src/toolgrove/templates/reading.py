@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from toolgrove.core.jsonish import dump, loads_object
 from toolgrove.core.messages import Reply, Tool, ToolCall
@@ -24,7 +25,8 @@ class DeltaKind(StrEnum):
     CALL_ARGS = "call_args"
 
 
-class Delta(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Delta:
     """A piece of a reply. ``index`` counts the calls; it is 0 for thinking and text."""
 
     kind: DeltaKind
@@ -117,26 +119,20 @@ class Reader:
         self._start = start
 
     def _think(self, limit: int, final: bool) -> list[Delta]:
-        assert_list = self._thinking if self._thinking is not None else []
-        if not assert_list:
+        if not self._thinking:
             while self._start < limit and self._buffer[self._start] == "\n":
                 self._start += 1
         window = self._buffer[:limit]
         close = window.find(THINK_CLOSE, self._start)
-        if close >= 0:
-            end = close
-        else:
-            end = limit if final else held(window, self._start, THINK_CLOSE)
-        piece = self._buffer[self._start : end]
-        kept = piece.rstrip("\n")
+        undecided = limit if final else held(window, self._start, THINK_CLOSE)
+        kept = self._buffer[self._start : close if close >= 0 else undecided].rstrip("\n")
         if close >= 0:
             self._start, self._phase = close + len(THINK_CLOSE), _Phase.GAP
         else:
             self._start += len(kept)
         if not kept:
             return []
-        assert_list.append(kept)
-        self._thinking = assert_list
+        self._thinking = [*(self._thinking or []), kept]
         return [Delta(DeltaKind.THINKING, 0, kept)]
 
     def _read(self, text: str, final: bool) -> list[Delta]:
@@ -208,7 +204,7 @@ def call_of(value: dict[str, Any], keys: tuple[str, ...]) -> ToolCall | None:
             return None
     if given is None:
         given = {}
-    return ToolCall(name, given) if isinstance(given, dict) else None
+    return ToolCall(name, cast(dict[str, Any], given)) if isinstance(given, dict) else None
 
 
 def held(text: str, start: int, mark: str) -> int:

@@ -40,7 +40,9 @@ class Hermes(AgentTemplate):
     text_separator: ClassVar[str] = "\n"
     marks: ClassVar[tuple[str, ...]] = (_OPEN,)
 
-    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+    def write_tools(
+        self, tools: Sequence[Tool], system: str | None, default: str | None
+    ) -> ToolText:
         text = default if system is None else system
         lead = [] if text is None else [system_span(text, system), scaffold("\n\n")]
         lines = [
@@ -105,9 +107,8 @@ class Hermes(AgentTemplate):
         if end < 0:
             return Scan(begin, len(text)) if not window.final else None
         after = past_space(text, end)
-        if not window.final and _CLOSE.startswith(text[after:]):
-            if text[after:] != _CLOSE:
-                return Scan(begin, len(text))
+        if not window.final and _CLOSE.startswith(text[after:]) and text[after:] != _CLOSE:
+            return Scan(begin, len(text))
         calls = _read(text[start:end])
         if calls is None:
             return None

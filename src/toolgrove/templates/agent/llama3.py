@@ -34,15 +34,17 @@ _BETWEEN = re.compile(r"[\s;,]*(?:<\|python_tag\|>)?\s*")
 
 @agent_registry.add("llama3")
 class Llama3Agent(AgentTemplate):
-    """Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their own
-    and text before a call on the lines before; the maker's template writes neither.
+    """Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their
+    own and text before a call on the lines before; the maker's template writes neither.
     """
 
     results: ClassVar[Place] = Place.TOOL
     text_separator: ClassVar[str] = "\n"
     marks: ClassVar[tuple[str, ...]] = ("{",)
 
-    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+    def write_tools(
+        self, tools: Sequence[Tool], system: str | None, default: str | None
+    ) -> ToolText:
         text = default if system is None else system
         body = [system_span(text.strip(), system)] if text and text.strip() else []
         return ToolText(body, [scaffold(_ASK), *tool_list(tools)])

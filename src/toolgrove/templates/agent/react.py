@@ -71,7 +71,9 @@ class ReAct(AgentTemplate):
     def describe(self, tool: Tool) -> tuple[str, str]:
         """The words before and after a tool's JSON parameters."""
 
-    def write_tools(self, tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:
+    def write_tools(
+        self, tools: Sequence[Tool], system: str | None, default: str | None
+    ) -> ToolText:
         spans = [system_span(system, system), scaffold("\n\n")] if system else []
         spans.append(scaffold(self.opening))
         for tool in tools:
@@ -156,7 +158,8 @@ class ReActEnglish(ReAct):
     """The English prompt."""
 
     opening: ClassVar[str] = (
-        "Answer the following questions as best you can. You have access to the following tools:\n\n"
+        "Answer the following questions as best you can. "
+        "You have access to the following tools:\n\n"
     )
     form: ClassVar[str] = _FORMAT_EN
 

@@ -23,9 +23,7 @@ _QWEN2_5 = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.
 
 @add_chat("chatml")
 @add_chat("smollm2", options={"default_system": _SMOLLM2})
-@add_chat(
-    "qwen2_5", native_agent="hermes", quotes_given=True, options={"default_system": _QWEN2_5}
-)
+@add_chat("qwen2_5", native_agent="hermes", quotes_given=True, options={"default_system": _QWEN2_5})
 @add_chat("qwen3_instruct_2507", native_agent="hermes")
 @dataclass(frozen=True)
 class ChatML(ChatTemplate):

@@ -53,7 +53,9 @@ class Llama3(ChatTemplate):
             body = scene.tool_text.system
         else:
             text = self.default_system if scene.system is None else scene.system
-            body = None if text is None else [Span(text.strip(), Kind.SYSTEM, system_message(scene))]
+            body = (
+                None if text is None else [Span(text.strip(), Kind.SYSTEM, system_message(scene))]
+            )
         return [start] if body is None or not body else [start, *_framed("system", body)]
 
     def turn(self, scene: Scene, turn: Turn) -> list[Span]:

@@ -93,5 +93,3 @@ def last_query(messages: tuple[Message, ...]) -> int:
         if message.role is Role.USER and not wrapped:
             return index
     return len(messages) - 1
-
-
