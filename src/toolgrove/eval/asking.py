@@ -1,0 +1,59 @@
+"""Puts cases to a model and judges what it replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolgrove.eval.cases import Case, Checker, Result, judge
+
+if TYPE_CHECKING:
+    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.engine.base import Engine
+    from toolgrove.templates.dialect import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: an engine, the dialect it is spoken to in, its tokenizer."""
+
+    engine: Engine
+    dialect: Dialect
+    tok: Tokenizer
+
+
+def ask(
+    subject: Subject, checker: Checker, cases: Sequence[Case], max_new_tokens: int
+) -> Iterator[Result]:
+    """Puts the cases to the model, decoding greedily, and judges the replies in their order."""
+    from toolgrove.encode.encode import prompt_ids
+    from toolgrove.engine.base import Finish, Sampling, generate
+
+    dialect = subject.dialect
+    prompts = [prompt_ids(case.conversation, dialect, subject.tok) for case in cases]
+    sampling = Sampling(max_new_tokens=max_new_tokens, stop=dialect.stops)
+    replies = generate(subject.engine, prompts, sampling)
+    for case, ids, said in zip(cases, prompts, replies, strict=True):
+        prompt = subject.tok.decode(ids)
+        reply = dialect.read(said.text, tools=case.conversation.tools, prompt=prompt)
+        ended = said.finish is Finish.STOP
+        formatted, function, verdict = judge(case, reply, ended=ended, checker=checker)
+        yield Result(case, prompt, said.text, reply, formatted, function, verdict)
+
+
+def find_dialect(folder: Path, template: str | None, agent: str | None) -> Dialect:
+    """The dialect by name, or the model's own; ``agent`` alone goes on its chat template."""
+    from toolgrove.templates.detect import dialect_for
+    from toolgrove.templates.dialect import dialect
+
+    if template is not None:
+        return dialect(template, agent=agent)
+    own = dialect_for(folder)
+    return own if agent is None else dialect(own.chat_name, agent=agent)
+
+
+def dialect_name(spoken: Dialect) -> str:
+    """The dialect in words: its templates and its fingerprint."""
+    return f"{spoken.chat_name} + {spoken.agent_name or 'native'} ({spoken.fingerprint()})"
