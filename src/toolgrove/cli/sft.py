@@ -18,12 +18,12 @@ class SftCommand(SftSettings):
 
 
 def run(settings: SftCommand) -> int:
-    """Trains; prints where the result lies."""
+    """Trains; prints where the result lies. 130 when Ctrl-C ended the run early."""
     from toolgrove.train.sft import run_sft
 
     result = run_sft(SftSettings(**settings.model_dump(exclude={"as_json"})))
     if settings.as_json:
         print(json.dumps(asdict(result), default=str))
     else:
-        print(result.output_dir)
-    return 0
+        print(result.checkpoint or result.output_dir)
+    return result.exit_code

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from toolgrove.cli.encode import EncodeSettings, encodings
-from toolgrove.cli.inputs import model_folder
+from toolgrove.cli.inputs import text_model
 from toolgrove.encode.encoded import Encoded
 
 
@@ -36,7 +36,7 @@ def run(settings: ShowSettings) -> int:
         for where, encoded in islice(encodings(settings), settings.rows)
         for number, sequence in enumerate(encoded, start=1)
     ]
-    tokenizer = load_tokenizer(model_folder(str(settings.model)))
+    tokenizer = load_tokenizer(text_model(str(settings.model)))
     found = [pieces(sequence, tokenizer) for _, sequence in shown]
     if settings.as_json:
         for (title, _), some in zip(shown, found, strict=True):
