@@ -42,10 +42,12 @@ lint: $(STAMP) ## format, lint, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python scripts/module_list.py --check
 
 format: $(STAMP) ## put the code in shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python scripts/module_list.py
 
 docs: $(STAMP) ## the documentation, into site/
 	@$(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
