@@ -50,7 +50,7 @@ format: $(STAMP) ## put the code in shape
 	@$(BIN)/python scripts/module_list.py
 
 docs: $(STAMP) ## the documentation, into site/
-	@$(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 bench-setup: $(STAMP) ## what the benchmarks need besides the package
 	@echo "nothing to build: the present benchmarks compare with libraries that are installed"
