@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.laws.tokenizer import small_tokenizer
 
+from tests.laws.tokenizer import small_tokenizer
 from toolgrove.cli.main import main
 
 SPOKEN = ["--template", "chatml", "--agent_template", "hermes"]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.laws.tokenizer import small_tokenizer
 
 ROWS = [

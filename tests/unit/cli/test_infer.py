@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.laws.tokenizer import small_tokenizer
 
+from tests.laws.tokenizer import small_tokenizer
 from toolgrove.cli import infer
 from toolgrove.cli.main import main
 from toolgrove.engine.base import Sampling
