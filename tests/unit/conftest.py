@@ -1,5 +1,6 @@
 """Tiny models, made once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from toolgrove.models.threads import quiet_openmp
 from toolgrove.models.tiny import tiny_model
 
 quiet_openmp()
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of tiny models
 
 
 @pytest.fixture(scope="session")

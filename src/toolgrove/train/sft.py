@@ -72,7 +72,7 @@ def run_sft(settings: SftSettings) -> SftResult:
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=_rank() > 0)
     folder = fetch_model(settings.model)
     run = run_folder(settings)
     resume = checkpoint_to_resume(settings, run)
@@ -122,7 +122,7 @@ def _run(job: _Job, trainer: SftTrainer) -> SftResult:
     metrics = Metrics(file, trainer.counts)
     if job.resume is not None:
         metrics.resume_at(step_of(job.resume))
-        job.console.print(f"going on from {job.resume}")
+        job.console.print(f"going on from {job.resume}", soft_wrap=True)
     elif trainer.args.should_save:
         file.write_text("", encoding="utf-8")
     display, wish = Display(metrics), StopWish(save=job.settings.save_strategy != "no")
@@ -149,7 +149,9 @@ def _run(job: _Job, trainer: SftTrainer) -> SftResult:
 
 def _say_the_end(job: _Job, result: SftResult) -> None:
     if result.stopped is None:
-        job.console.print(f"done: {result.steps} steps, {result.checkpoint or job.run}")
+        job.console.print(
+            f"done: {result.steps} steps, {result.checkpoint or job.run}", soft_wrap=True
+        )
     elif result.checkpoint is None:
         job.console.print(f"{result.stopped} after step {result.steps}; nothing was saved")
     else:
@@ -328,6 +330,12 @@ def _ranks() -> int:
     import os
 
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _rank() -> int:
+    import os
+
+    return int(os.environ.get("RANK", "0"))
 
 
 def _local_ranks() -> int:

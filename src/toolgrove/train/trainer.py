@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from toolgrove.core.errors import ModelError
 from toolgrove.models.merge import copy_tokenizer
+from toolgrove.models.quiet import quiet_transformers
 from toolgrove.train.batches import LengthBatches, Plan, Sequences, Share, collate
 from toolgrove.train.loss import WeightedLoss
 
@@ -146,11 +148,24 @@ class SftTrainer(Trainer):
         if state_dict is not None:
             state_dict = {name.removeprefix("model."): value for name, value in state_dict.items()}
         inner: Any = self.accelerator.unwrap_model(self.model).model  # pyright: ignore
-        inner.save_pretrained(str(folder), state_dict=state_dict)
+        with quiet_transformers():
+            inner.save_pretrained(str(folder), state_dict=state_dict)
         if self.tokenizer_folder is not None:
             copy_tokenizer(self.tokenizer_folder, folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads what ``_save`` wrote into the model inside the loss."""
-        inner = (model or self.model).model
-        super()._load_from_checkpoint(resume_from_checkpoint, inner)
+        inner: Any = (model or self.model).model
+        if hasattr(inner, "peft_config"):
+            super()._load_from_checkpoint(resume_from_checkpoint, inner)
+            return
+        missing = set(inner.state_dict()) - set(getattr(inner, "all_tied_weights_keys", None) or {})
+        for file in sorted(Path(resume_from_checkpoint).glob("model*.safetensors")):
+            weights = load_file(file)
+            inner.load_state_dict(weights, strict=False)
+            missing -= set(weights)
+        if missing:
+            raise ModelError(
+                f"the checkpoint lacks {len(missing)} weights, such as {sorted(missing)[0]}",
+                where=resume_from_checkpoint,
+            )
