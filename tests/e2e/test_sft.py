@@ -1,7 +1,6 @@
 """Fine-tuning from rows to a run folder: resuming, stopping, and what goes wrong."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from toolgrove.core.errors import ConfigError, DataError, ModelError, TemplateError
-from toolgrove.models.threads import quiet_openmp
 from toolgrove.models.tiny import tiny_model
 from toolgrove.train.callbacks import read_metrics
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.sft import run_sft
-
-quiet_openmp()
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of tiny models
 
 WEATHER = {
     "type": "function",
