@@ -127,6 +127,7 @@ def test_a_source_that_is_none(
         (["sft", "rows.jsonl"], '"model" is missing'),
         (["sft", "--model", "m"], '"dataset" is missing'),
         (["sft", "rows.jsonl", "--model", "m", "--lora_rnk", "4"], '"--lora_rank"?'),
+        (["sft", "rows.jsonl", "--model", "m", "--model_type", "qwen"], "leave it out"),
         (["infer"], "--model"),
         (["eval", "surplus", "--model", "m"], "not understood: surplus"),
     ],

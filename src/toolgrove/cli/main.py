@@ -173,11 +173,14 @@ def _flag_error(error: Any, name: str, known: list[str]) -> ConfigError:
     """The error of the flag reader as one of ours, with the nearest name."""
     from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
+    from toolgrove.config.names import GONE
+
     see = f"see: toolgrove {name} --help"
     if isinstance(error, UnknownOptionError):
         written = (error.token.keyword or error.token.value or "").partition("=")[0]
-        near = did_you_mean("--" + written.lstrip("-").replace("-", "_"), known)
-        return ConfigError(f"unknown flag {written}", hint=near or see)
+        name = written.lstrip("-").replace("-", "_")
+        hint = GONE.get(name) or did_you_mean(f"--{name}", known) or see
+        return ConfigError(f"unknown flag {written}", hint=hint)
     if isinstance(error, UnusedCliTokensError):
         words = " ".join(error.unused_tokens or [])
         return ConfigError(f"not understood: {words}", hint=see)

@@ -11,7 +11,6 @@ logger = logging.getLogger(__name__)
 OLDER: dict[str, tuple[str, ...]] = {
     "agent": ("agent_template",),
     "batch_size": ("per_device_train_batch_size",),
-    "check_dataset_strategy": ("on_bad_row",),
     "ckpt_dir": ("adapters", "resume_from_checkpoint"),
     "custom_train_dataset_path": ("dataset",),
     "custom_val_dataset_path": ("val_dataset",),
@@ -19,29 +18,28 @@ OLDER: dict[str, tuple[str, ...]] = {
     "dataset_test_ratio": ("split_dataset_ratio",),
     "dtype": ("torch_dtype",),
     "eval_batch_size": ("per_device_eval_batch_size",),
-    "load_dataset_config": ("load_data_args",),
     "lora_dropout_p": ("lora_dropout",),
     "lora_target_modules": ("target_modules",),
-    "lr": ("learning_rate",),
-    "model_id": ("model",),
     "model_id_or_path": ("model",),
     "option": ("template_options",),
     "plugin": ("external_plugins",),
-    "preprocess_num_proc": ("dataset_num_proc",),
-    "quantization_bit": ("quant_bits",),
-    "resume": ("resume_from_checkpoint",),
-    "save_total": ("save_total_limit",),
     "sft_type": ("tuner_type",),
     "template_type": ("template",),
     "tools_prompt": ("agent_template",),
     "train_type": ("tuner_type",),
     "truncation": ("truncation_strategy",),
-    "warmup": ("warmup_ratio",),
 }
 """Older spelling -> today's names; the first that the settings have is meant."""
 
-SHORT = frozenset({"agent", "option", "plugin", "resume", "truncation"})
+SHORT = frozenset({"agent", "option", "plugin", "truncation"})
 """Spellings that are as good as the name itself: they are not remarked upon."""
+
+
+GONE = {
+    "model_type": "leave it out: the model's folder says what it is; --template chooses another",
+    "use_hf": "leave it out: write hf:org/name or ms:org/name",
+}
+"""Names that people bring along and that are not needed here: what to do instead."""
 
 
 def canonical(name: str, known: Collection[str], shown_as: str = "{}") -> str:

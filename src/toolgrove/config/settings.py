@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from toolgrove.config.names import canonical
+from toolgrove.config.names import GONE, canonical
 from toolgrove.config.places import Document, Loc, read_document
 from toolgrove.core.errors import ConfigError, did_you_mean
 
@@ -190,7 +190,7 @@ def _home(loc: Loc, model: type[BaseModel]) -> tuple[type[BaseModel], str]:
 
 def _near(name: str, home: type[BaseModel]) -> str:
     known = names_of(home)
-    return did_you_mean(name, known) or f"known keys: {', '.join(sorted(known))}"
+    return GONE.get(name) or did_you_mean(name, known) or f"known keys: {', '.join(sorted(known))}"
 
 
 def _quoted(value: Any) -> str:

@@ -13,6 +13,7 @@ import toolgrove
 from toolgrove.cli import main as cli
 from toolgrove.cli.flags import flags_of
 from toolgrove.cli.main import COMMANDS, main
+from toolgrove.config.names import OLDER
 
 PARTS = ("torch", "transformers", "peft", "accelerate", "datasets", "pyarrow")
 LISTING = f"import sys; from toolgrove.cli.main import main; code = main(sys.argv[1:]); \
@@ -40,6 +41,13 @@ def test_every_command_explains_every_flag(name: str, capsys: pytest.CaptureFixt
     for flag, about in flags_of(cli._settings(name)).items():
         assert f"{flag} " in shown or f"{flag}\n" in shown
         assert about.help.endswith("."), f"--{flag} has no sentence"
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_every_older_spelling_means_a_flag(older: str) -> None:
+    flags = {flag for name in COMMANDS for flag in flags_of(cli._settings(name))}
+    assert flags.intersection(OLDER[older])
+    assert older not in flags
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
