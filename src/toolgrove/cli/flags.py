@@ -110,8 +110,7 @@ def read(given: Mapping[str, Any], model: type[Settings]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, raw in given.items():
         field = fields.get(name)
-        annotation = field.annotation if field else list[str]
-        values[name] = _value(name, raw, annotation)
+        values[name] = _value(name, raw, field.annotation) if field else raw
     return values
 
 
