@@ -60,6 +60,8 @@ COLOURS: dict[Kind, tuple[str, str]] = {
 }
 """The colour of each kind: in a terminal, and on a page."""
 
+COLUMNS = ("kind", "tokens", "learnt", "weight", "share of the loss")
+
 WINDOW = 8
 """How many tokens back the text of a token may depend on."""
 
@@ -117,24 +119,29 @@ def legend(counted: Sequence[Total]) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("kind", "tokens", "learnt", "weight"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "kind" else "right")
-    for total in counted:
-        table.add_row(
+    for total, cells in zip(counted, rows_of(counted), strict=False):
+        table.add_row(*cells, style=COLOURS[total.kind][0])
+    table.add_row(*rows_of(counted)[-1], style="bold")
+    return table
+
+
+def rows_of(counted: Sequence[Total]) -> list[tuple[str, ...]]:
+    """The cells of each kind's row under ``COLUMNS``, then those of the sum."""
+    weight = sum(total.weight for total in counted)
+    rows = [
+        (
             total.kind.value,
             str(total.tokens),
             str(total.trained),
             f"{total.weight:g}",
-            style=COLOURS[total.kind][0],
+            f"{100 * total.weight / weight:.1f} %" if weight else "",
         )
-    table.add_row(
-        "all",
-        str(sum(total.tokens for total in counted)),
-        str(sum(total.trained for total in counted)),
-        f"{sum(total.weight for total in counted):g}",
-        style="bold",
-    )
-    return table
+        for total in counted
+    ]
+    tokens, trained = (sum(t.tokens for t in counted), sum(t.trained for t in counted))
+    return [*rows, ("all", str(tokens), str(trained), f"{weight:g}", "")]
 
 
 def visible(text: str) -> str:

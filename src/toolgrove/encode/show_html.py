@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from toolgrove.core.spans import Kind
-from toolgrove.encode.show import COLOURS, Piece, Total, visible
+from toolgrove.encode.show import COLOURS, COLUMNS, Piece, Total, rows_of, visible
 
 
 class Shown(NamedTuple):
@@ -32,9 +32,12 @@ pre span.on { opacity: 1; font-weight: 600; border-bottom: 2px solid currentColo
 pre span:hover { outline: 1px solid currentColor; opacity: 1; }
 pre sup { font-size: .7em; padding: 0 .15em; opacity: .9; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: .1rem .8rem .1rem 0; text-align: right; font-weight: 400; }
+td, th { padding: .1rem .8rem .1rem 0; text-align: right; }
+th { font-weight: 400; }
 td:first-child, th:first-child { text-align: left; }
 thead th { opacity: .6; }
+.sum { font-weight: 600; }
+td { font-weight: inherit; }
 """
 
 
@@ -74,13 +77,14 @@ A weight that is not 1 stands raised after its tokens.</p>
 
 
 def _block(sequence: Shown) -> str:
+    counted = sequence.totals
+    names = [f"k-{total.kind.value}" for total in counted]
     rows = "".join(
-        f'<tr class="k-{total.kind.value}"><td>{total.kind.value}</td><td>{total.tokens}</td>'
-        f"<td>{total.trained}</td><td>{total.weight:g}</td></tr>"
-        for total in sequence.totals
+        f'<tr class="{name}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        for name, cells in zip([*names, "sum"], rows_of(counted), strict=True)
     )
+    head = "".join(f"<th>{column}</th>" for column in COLUMNS)
     return (
         f"<h2>{escape(sequence.title)}</h2>\n<pre>{coloured_html(sequence.pieces)}</pre>\n"
-        "<table><thead><tr><th>kind</th><th>tokens</th><th>learnt</th><th>weight</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )

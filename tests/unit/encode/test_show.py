@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from toolgrove.core.spans import Kind
 from toolgrove.encode.encoded import Encoded, TokenSpan
-from toolgrove.encode.show import COLOURS, coloured, legend, pieces, totals, visible
+from toolgrove.encode.show import COLOURS, coloured, legend, pieces, rows_of, totals, visible
 from toolgrove.encode.show_html import Shown, coloured_html, page
 
 
@@ -68,6 +68,12 @@ def test_data_is_shown_and_not_obeyed(text: str) -> None:
     assert "<b>" not in html
     assert "\x1b" not in coloured(found).plain
     assert coloured(found).plain == visible(text)
+
+
+def test_shares_of_the_loss() -> None:
+    counted = totals([encoded_of("abcd", 2.0), encoded_of("ab")])
+    assert [cells[-1] for cells in rows_of(counted)] == ["0.0 %", "100.0 %", ""]
+    assert [cells[-1] for cells in rows_of(totals(encoded_of("abcd", 0.0)))] == ["", "", ""]
 
 
 def test_the_legend_has_a_row_for_each_kind_and_the_sum() -> None:
