@@ -14,6 +14,7 @@ from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
 from toolgrove.templates import probe
 from toolgrove.templates.base import (
     THINK_CLOSE,
+    THINK_OPEN,
     AgentTemplate,
     ChatTemplate,
     Scene,
@@ -184,7 +185,8 @@ class Dialect:
                     where=f"messages[{index}]",
                     hint="take the tag out of the thinking",
                 )
-            if message.calls and any(mark in message.text for mark in self.agent.marks):
+            marks = (*self.agent.marks, THINK_OPEN)
+            if message.calls and any(mark in message.text for mark in marks):
                 self._check_reads_back(index, message)
 
     def _check_reads_back(self, index: int, message: Message) -> None:

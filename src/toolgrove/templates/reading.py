@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, cast
@@ -67,6 +67,7 @@ class Reader:
         self._fresh = 0
         self._pending = ""
         self._cut = False
+        self._done = False
         self._thinking: list[str] | None = [] if self._phase is _Phase.THINKING else None
         self._text: list[str] = []
         self._calls: list[ToolCall] = []
@@ -86,6 +87,9 @@ class Reader:
 
     def rest(self) -> list[Delta]:
         """The last deltas, once no more text will come; ``finish`` calls it when nobody has."""
+        if self._done:
+            return []
+        self._done = True
         self._buffer = without_stops(self._buffer, self._rules.stops)
         deltas = self._run(len(self._buffer), final=False)
         return deltas + self._run(len(self._buffer), final=True)
@@ -205,6 +209,20 @@ def call_of(value: dict[str, Any], keys: tuple[str, ...]) -> ToolCall | None:
     if given is None:
         given = {}
     return ToolCall(name, cast(dict[str, Any], given)) if isinstance(given, dict) else None
+
+
+def find_call(window: Window, mark: str, call_at: Callable[[Window, int], Scan | None]) -> Scan:
+    """The first call that opens with ``mark``; ``call_at`` says None where a mark opens none."""
+    text, position = window.text, window.start
+    while True:
+        begin = text.find(mark, position)
+        if begin < 0:
+            safe = len(text) if window.final else held(text, window.start, mark)
+            return Scan(safe, safe)
+        found = call_at(window, begin)
+        if found is not None:
+            return found
+        position = begin + len(mark)
 
 
 def held(text: str, start: int, mark: str) -> int:

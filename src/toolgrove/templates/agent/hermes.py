@@ -17,7 +17,7 @@ from toolgrove.templates.base import (
     agent_registry,
     scaffold,
 )
-from toolgrove.templates.reading import call_of, held, past_space, system_span
+from toolgrove.templates.reading import call_of, find_call, past_space, system_span
 
 _OPEN = "<tool_call>"
 _CLOSE = "</tool_call>"
@@ -79,16 +79,7 @@ class Hermes(AgentTemplate):
         return [scaffold("\n"), *self.write_result(content, 0, 1)]
 
     def scan(self, window: Window) -> Scan:
-        text, position = window.text, window.start
-        while True:
-            begin = text.find(_OPEN, position)
-            if begin < 0:
-                safe = len(text) if window.final else held(text, window.start, _OPEN)
-                return Scan(safe, safe)
-            found = self._call_at(window, begin)
-            if found is not None:
-                return found
-            position = begin + len(_OPEN)
+        return find_call(window, _OPEN, self._call_at)
 
     def _call_at(self, window: Window, begin: int) -> Scan | None:
         """The call that opens at ``begin``; None when it is none."""

@@ -27,8 +27,9 @@ _ASK = (
     'Respond in the format {"name": function name, "parameters": dictionary of argument name and '
     "its value}.Do not use variables.\n\n"
 )
-_START = re.compile(r"(?:^|\n)[ \t]*(?:<\|python_tag\|>)?[ \t]*(?=\{)")
-_MAYBE = re.compile(r"(?:^|\n)[ \t]*(?:<[|\w]*>?)?[ \t]*$")
+_START = re.compile(r"(?:^|(?<=\n))[ \t]*(?:<\|python_tag\|>)?[ \t]*(?=\{)")
+_MAYBE = re.compile(r"(?:^|(?<=\n))[ \t]*(?:<[|\w]*>?)?[ \t]*$")
+_BEFORE = re.compile(r"\s*(?:<\|python_tag\|>)?\s*")
 _BETWEEN = re.compile(r"[\s;,]*(?:<\|python_tag\|>)?\s*")
 
 
@@ -90,21 +91,20 @@ class Llama3Agent(AgentTemplate):
         """Where the markup of the next candidate begins, and its brace."""
         text = window.text
         if position <= window.fresh:
-            between = _BETWEEN.match(text, window.fresh)
+            between = (_BETWEEN if window.fresh else _BEFORE).match(text, window.fresh)
             if between and text.startswith("{", between.end()):
                 return window.fresh, between.end()
-        match = _START.search(text, max(position - 1, window.fresh))
+        match = _START.search(text, max(position, window.fresh))
         if match is None:
             return None
-        begin = match.start() + (1 if text.startswith("\n", match.start()) else 0)
-        return begin, match.end()
+        return match.start(), match.end()
 
     def _held(self, window: Window) -> int:
         """Up to where the text cannot become a call any more."""
         text = window.text
         if past_space(text, window.fresh) == len(text):
             return window.start
-        tail = text[window.fresh :].lstrip(" \t\n;,")
+        tail = text[window.fresh :].lstrip(" \t\n;," if window.fresh else " \t\n")
         if _PYTHON_TAG.startswith(tail) or tail.rstrip() == _PYTHON_TAG:
             return window.start
         match = _MAYBE.search(text, window.start)

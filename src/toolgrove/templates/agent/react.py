@@ -20,7 +20,7 @@ from toolgrove.templates.base import (
     agent_registry,
     scaffold,
 )
-from toolgrove.templates.reading import held, past_space, system_span
+from toolgrove.templates.reading import find_call, past_space, system_span
 
 _ACTION = "Action:"
 _INPUT = "Action Input:"
@@ -114,16 +114,7 @@ class ReAct(AgentTemplate):
         return [scaffold(f"\n{_OBSERVATION}\n"), Span(content, Kind.RESULT)]
 
     def scan(self, window: Window) -> Scan:
-        text, position = window.text, window.start
-        while True:
-            begin = text.find(_ACTION, position)
-            if begin < 0:
-                safe = len(text) if window.final else held(text, window.start, _ACTION)
-                return Scan(safe, safe)
-            found = self._call_at(window, begin)
-            if found is not None:
-                return found
-            position = begin + len(_ACTION)
+        return find_call(window, _ACTION, self._call_at)
 
     def _call_at(self, window: Window, begin: int) -> Scan | None:
         """The call whose "Action:" stands at ``begin``; None when it is none."""
