@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from pydantic.fields import FieldInfo
 
 from toolgrove.config.names import canonical
-from toolgrove.config.settings import Settings, names_of, settings_in
+from toolgrove.config.settings import CommandSettings, Settings, names_of, settings_in
 from toolgrove.core.errors import ConfigError
 
 YES_OR_NO = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
@@ -37,21 +37,17 @@ class Flag(NamedTuple):
     default: str = ""
 
 
-COMMON = {
-    "config": Flag(
-        Shape.ONE, "A recipe file (YAML): the same keys as these flags. What a flag says wins."
-    ),
-    "external_plugins": Flag(
-        Shape.MANY, "Python files that register templates and the like; also --plugin."
-    ),
-}
-"""Flags that every command has."""
+CONFIG = Flag(
+    Shape.ONE, "A recipe file (YAML): the same keys as these flags. What a flag says wins."
+)
+"""The flag that every command has beside its settings."""
 
 
 def flags_of(model: type[Settings]) -> dict[str, Flag]:
-    """The flags of a settings class by name, then those that every command has."""
+    """The flags of a settings class by name; those that all commands have come last."""
     flags = {name: _flag(field) for name, field in names_of(model).items()}
-    return {**flags, **{name: flag for name, flag in COMMON.items() if name not in flags}}
+    shared = {name: flags.pop(name) for name in CommandSettings.model_fields if name in flags}
+    return {**flags, **shared, "config": CONFIG}
 
 
 def spell(words: Sequence[str], flags: Mapping[str, Flag]) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolgrove.config.settings import Settings
+from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SEED = 42
 """Which rows ``path#20`` takes."""
 
 
-class DialectSettings(Settings):
+class DialectSettings(CommandSettings):
     """Which dialect to write in."""
 
     model: str | None = None

@@ -144,24 +144,18 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _act(name: str, flags: dict[str, Any]) -> int:
-    """Settings from the recipe and the flags, the plug-ins loaded first; then the command."""
+    """Settings from the recipe and the flags, then the plug-ins, then the command."""
     from toolgrove.config.places import read_document
-    from toolgrove.config.settings import resolve
+    from toolgrove.config.settings import CommandSettings, resolve
     from toolgrove.core.registry import load_plugin
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
-    model = _settings(name)
     path = flags.pop("config", None)
-    recipe = read_document(path) if path else None
-    if "external_plugins" in model.model_fields:
-        held = recipe.values.get("external_plugins", []) if recipe else []
-        plugins = flags.get("external_plugins", held)
-    else:
-        plugins = flags.pop("external_plugins", [])
-    for plugin in [plugins] if isinstance(plugins, str) else plugins:
-        load_plugin(plugin)
-    settings = resolve(model, recipe, flags)
+    settings = resolve(_settings(name), read_document(path) if path else None, flags)
+    if isinstance(settings, CommandSettings):
+        for plugin in settings.external_plugins:
+            load_plugin(plugin)
     return importlib.import_module(f"toolgrove.cli.{name}").run(settings)
 
 

@@ -39,6 +39,14 @@ class Settings(BaseModel):
 YAML_BREAKS = "\x85\u2028\u2029\ufeff"
 """Characters that YAML takes for line ends or marks when they stand unescaped."""
 
+
+class CommandSettings(Settings):
+    """Base of what a whole command is told; parts inside it derive from ``Settings``."""
+
+    external_plugins: list[str] = []
+    """Python files that register templates and the like, run first; also --plugin."""
+
+
 S = TypeVar("S", bound=Settings)
 Place: TypeAlias = Callable[[Loc], str | None]
 """Tells where the value at a place was written: ``recipe.yaml:4``, ``--lora_rank``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from toolgrove.config.settings import Settings
+from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import EvalError
 from toolgrove.core.messages import JSON
 from toolgrove.eval.asking import Subject, ask, dialect_name, find_dialect
@@ -31,7 +31,7 @@ REPORT_FILE = "report.json"
 _log = logging.getLogger(__name__)
 
 
-class EvalSettings(Settings):
+class EvalSettings(CommandSettings):
     """What to measure, and how."""
 
     model: str

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from toolgrove.config.settings import Settings
+from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import ConfigError
 
 
-class SftSettings(Settings):
+class SftSettings(CommandSettings):
     """Everything that decides a supervised fine-tuning run; its recipe repeats the run."""
 
     model: str

@@ -141,5 +141,8 @@ def test_a_plugin_brings_its_own_template(
     )
     words = ["render", rows, "--template", "chatml", "--agent_template", "mine"]
     assert main(words) == 2
-    assert main([*words, "--plugin", str(plugin)]) == 0
-    assert "<tool_call>" in capsys.readouterr().out
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"external_plugins: [{plugin}]\n")
+    for way in (["--plugin", str(plugin)], ["-c", str(recipe)]):
+        assert main([*words, *way]) == 0
+        assert "<tool_call>" in capsys.readouterr().out
