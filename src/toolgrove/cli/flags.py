@@ -153,6 +153,9 @@ def _plain(default: Any) -> str:
         return str(default.value)
     if isinstance(default, list | tuple):
         return " ".join(str(item) for item in cast("Sequence[Any]", default))
+    if isinstance(default, dict):
+        pairs = cast("dict[str, Any]", default)
+        return " ".join(f"{key}={_plain(value)}" for key, value in pairs.items())
     return "" if isinstance(default, Settings) else str(default)
 
 

@@ -71,8 +71,18 @@ def load_recipe(path: str | Path, model: type[S], overrides: Mapping[str, Any] |
 
 
 def resolve(model: type[S], recipe: Document | None, flags: Mapping[str, Any]) -> S:
-    """Settings out of a recipe, if there is one, and flags, which win."""
+    """Settings out of a recipe, if there is one, and flags, which win.
+
+    Pairs from a flag are added to those of the recipe or the default.
+    """
     written = rename(recipe.values, model) if recipe else {}
+    held: dict[str, Any] = {name: field.default for name, field in names_of(model).items()}
+    held |= written
+    pairs: dict[str, dict[str, Any]] = {
+        name: {**held[name], **value}
+        for name, value in flags.items()
+        if isinstance(value, dict) and isinstance(held.get(name), dict)
+    }
 
     def place(loc: Loc) -> str | None:
         if loc and loc[0] in flags:
@@ -80,7 +90,7 @@ def resolve(model: type[S], recipe: Document | None, flags: Mapping[str, Any]) -
         return recipe.where(_as_written(loc, recipe)) if recipe else None
 
     try:
-        return model.model_validate({**written, **flags})
+        return model.model_validate({**written, **flags, **pairs})
     except ValidationError as error:
         raise explain(error, model, place) from error
 

@@ -28,6 +28,7 @@ class Run(Settings):
     lora_dropout: float = 0.0
     tuner_type: Literal["lora", "full"] = "lora"
     inner: Inner = Inner()
+    extras: dict[str, int] = {"a": 1}
     as_json: bool = Field(default=False, alias="json")
 
 
@@ -45,6 +46,13 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = recipe(tmp_path, "model: m\nlora-rank: 4\njson: true\n")
     run = load_recipe(file, Run, {"lora_rank": "16"})
     assert (run.model, run.lora_rank, run.as_json) == ("m", 16, True)
+
+
+def test_pairs_from_flags_are_added(tmp_path: Path) -> None:
+    assert resolve(Run, None, {"model": "m", "extras": {"b": 2}}).extras == {"a": 1, "b": 2}
+    file = recipe(tmp_path, "model: m\nextras: {c: 3}\ninner: {deep: 4}\n")
+    run = load_recipe(file, Run, {"extras": {"c": 5, "d": 6}, "inner": {}})
+    assert (run.extras, run.inner.deep) == ({"c": 5, "d": 6}, 4)
 
 
 @pytest.mark.parametrize(
