@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from toolgrove.encode.tokenizer import Tokenizer
 
-BATCH_ROWS = 32
-BATCH_TOKENS = 16384
+BATCH_ROWS = 64
+BATCH_TOKENS = 32768
 
 
 class LocalEngine:
@@ -28,11 +28,14 @@ class LocalEngine:
     """
 
     def __init__(self, model: Any, tok: Tokenizer, eos: Sequence[int] = ()) -> None:
+        from toolgrove.models.head import head_is_plain
+
         self.model = model
         self.tok = tok
         self._eos = frozenset(eos) | _declared_eos(model)
         self._adapters: list[str] = []
         self._active: str | None = None
+        self._plain_head = head_is_plain(model)
 
     @classmethod
     def load(
@@ -143,16 +146,17 @@ class LocalEngine:
             for row, prompt in prompts.items()
         }
         chooser = _Chooser(sampling, prompts)
-        batch = Batch(self.model, prompts)
+        with torch.inference_mode(), self._bare():
+            batch = Batch(self.model, prompts, plain_head=self._plain_head)
         while batch.rows:
-            with torch.inference_mode(), self._bare():
-                tokens = chooser(batch.logits(), batch.rows)
+            tokens = chooser(batch.logits(), batch.rows)
             chunks = [
                 self._chunk(row, token, replies[row], token in stop_ids, room)
                 for row, token in zip(batch.rows, tokens, strict=True)
             ]
             yield from chunks
-            batch.take(tokens, keep=[chunk.finish is None for chunk in chunks])
+            with torch.inference_mode(), self._bare():
+                batch.take(tokens, keep=[chunk.finish is None for chunk in chunks])
 
     def _chunk(
         self, row: int, token: int, reply: ReplyText, stop: bool, room: dict[int, int]

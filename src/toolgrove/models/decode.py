@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from toolgrove.models.growing import GrowingLayer
+from toolgrove.models.head import body, logits_of
+
+PREFILL_TOKENS = 2560
+"""How many tokens of prompts run at a time: as many as keep a CPU's caches useful."""
+
+_COMPACT_BELOW = 0.75
 
 
 class Batch:
@@ -14,46 +24,98 @@ class Batch:
 
     ``rows`` are the caller's numbers of the replies still going on. Padding is masked out and
     positions count real tokens only, so a row's tokens do not depend on its neighbours.
+    ``plain_head``: the model's head may be run apart from its body (see ``head_is_plain``).
     """
 
-    def __init__(self, model: Any, prompts: Mapping[int, Sequence[int]]) -> None:
+    def __init__(
+        self, model: Any, prompts: Mapping[int, Sequence[int]], *, plain_head: bool = True
+    ) -> None:
         self.rows = list(prompts)
         self._model = model
-        self._cache = DynamicCache(config=model.config.get_text_config())
-        longest = max(len(prompt) for prompt in prompts.values())
-        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for line, prompt in enumerate(prompts.values()):
-            ids[line, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[line, longest - len(prompt) :] = 1
-        self._next = ids.to(model.device)
-        self._mask = mask.to(model.device)
-        self._positions = (self._mask.cumsum(-1) - 1).clamp_min(0)
+        self._plain_head = plain_head
+        self._lines = list(range(len(self.rows)))  # the line of each row in the tensors below
+        ids, self._mask = _padded(list(prompts.values()), model.device)
+        positions = (self._mask.cumsum(-1) - 1).clamp_min(0)
+        self._cache, self._logits = self._prefill(ids, positions)
+        self._position = positions[:, -1:]
 
-    def logits(self) -> torch.Tensor:
+    def logits(self) -> Tensor:
         """The logits of each row's next token, float32, [rows, vocabulary]."""
-        whole = bool(self._mask.all()) and self._next.shape[1] > 1
-        out = self._model(
-            input_ids=self._next,
-            attention_mask=None if whole else self._mask,
-            position_ids=self._positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1].float()
+        if len(self._lines) == len(self._logits):
+            return self._logits
+        return self._logits[self._lines]
 
     def take(self, tokens: Sequence[int], keep: Sequence[bool]) -> None:
         """Appends one token to each row; rows that are not kept leave the batch."""
-        stay = [line for line, kept in enumerate(keep) if kept]
-        position = self._positions[:, -1:] + 1
-        following = torch.tensor(tokens, device=self._mask.device).unsqueeze(1)
-        mask = torch.cat([self._mask, torch.ones_like(following)], dim=1)
-        if len(stay) < len(self.rows):
-            self.rows = [self.rows[line] for line in stay]
-            if not stay:
-                return
-            lines = torch.tensor(stay, device=mask.device)
+        following = torch.zeros_like(self._position)
+        following[self._lines, 0] = torch.tensor(tokens, device=following.device)
+        self.rows = [row for row, kept in zip(self.rows, keep, strict=True) if kept]
+        self._lines = [line for line, kept in zip(self._lines, keep, strict=True) if kept]
+        if not self.rows:
+            return
+        self._position = self._position + 1
+        self._mask = torch.cat([self._mask, torch.ones_like(following)], dim=1)
+        if len(self._lines) <= _COMPACT_BELOW * len(following):
+            lines = torch.tensor(self._lines, device=following.device)
             self._cache.batch_select_indices(lines)
-            position, following, mask = position[lines], following[lines], mask[lines]
-        self._positions, self._next, self._mask = position, following, mask
+            self._position, self._mask = self._position[lines], self._mask[lines]
+            following = following[lines]
+            self._lines = list(range(len(self.rows)))
+        self._logits = self._run(following, self._mask, self._position, self._cache)
+
+    def _prefill(self, ids: Tensor, positions: Tensor) -> tuple[Any, Tensor]:
+        caches: list[Any] = []
+        logits: list[Tensor] = []
+        size = max(1, PREFILL_TOKENS // ids.shape[1])
+        if not _is_growable(DynamicCache(config=self._text_config())):
+            size = len(ids)
+        for start in range(0, len(ids), size):
+            part = slice(start, start + size)
+            caches.append(DynamicCache(config=self._text_config()))
+            logits.append(self._run(ids[part], self._mask[part], positions[part], caches[-1]))
+        return _joined(caches), torch.cat(logits)
+
+    def _text_config(self) -> Any:
+        return self._model.config.get_text_config()
+
+    def _run(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        inputs: dict[str, Any] = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": positions,
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+        if self._plain_head:
+            hidden = body(self._model)(**inputs).last_hidden_state[:, -1].contiguous()
+            return logits_of(self._model, hidden)
+        return self._model(**inputs, logits_to_keep=1).logits[:, -1].float()
+
+
+def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and mask, [prompts, longest], padded on the left."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for line, prompt in enumerate(prompts):
+        ids[line, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[line, longest - len(prompt) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def _is_growable(cache: Any) -> bool:
+    """Whether all layers keep plain keys and values of every token."""
+    layers = cache.layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def _joined(caches: Sequence[Any]) -> Any:
+    """The caches of parts of a batch as one, with room for more tokens."""
+    if not _is_growable(caches[0]):
+        return caches[0]
+    layers: list[Any] = []
+    for parts in zip(*(cache.layers for cache in caches), strict=True):
+        layers.append(GrowingLayer([p.keys for p in parts], [p.values for p in parts]))
+        for part in parts:
+            part.reset()
+    return Cache(layers=layers)

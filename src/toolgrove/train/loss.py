@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from toolgrove.models.head import body, causal, head_is_plain, logits_of, vocabulary
+
 logger = logging.getLogger(__name__)
 
 LOGITS_AT_ONCE = 1 << 25
@@ -31,11 +33,12 @@ class WeightedLoss(nn.Module):
         self.model = model
         self._dtype = dtype
         self._let_autocast_choose()
-        self._whole = not self._head_is_plain()
+        with self._autocast(model.device):
+            self._whole = not head_is_plain(model)
         if self._whole:
             logger.warning(
                 "%s does more than project in its head: computing all logits",
-                type(_causal(model)).__name__,
+                type(causal(model)).__name__,
             )
 
     @property
@@ -55,13 +58,13 @@ class WeightedLoss(nn.Module):
             if self._whole:
                 logits = self.model(input_ids=input_ids, use_cache=False).logits
                 return _sum_of_losses(logits[:, :-1][rows, columns], targets, scale)
-            hidden = _body(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
+            hidden = body(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
             if not len(targets):
                 return hidden.float().sum() * 0.0
             return self._chunked(hidden[:, :-1][rows, columns], targets, scale)
 
     def _chunked(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-        size = max(1, LOGITS_AT_ONCE // int(_text_config(self.model).vocab_size))
+        size = max(1, LOGITS_AT_ONCE // vocabulary(self.model))
         if len(targets) <= size:
             return self._of_chunk(hidden, targets, scale)
         parts = [
@@ -71,39 +74,7 @@ class WeightedLoss(nn.Module):
         return torch.stack(parts).sum()  # pyright: ignore
 
     def _of_chunk(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-        return _sum_of_losses(self._logits(hidden), targets, scale)
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """The head on hidden states, with the scalings that some families declare."""
-        logits = _causal(self.model).get_output_embeddings()(hidden).float()
-        config = _text_config(self.model)
-        divisor = getattr(config, "logits_scaling", None)
-        if divisor:
-            logits = logits / divisor
-        factor = getattr(config, "logit_scale", None)
-        if factor:
-            logits = logits * factor
-        cap = getattr(config, "final_logit_softcapping", None)
-        if cap:
-            logits = torch.tanh(logits / cap) * cap
-        return logits
-
-    def _head_is_plain(self) -> bool:
-        """Whether body and head, run apart, give what the model itself gives."""
-        training = self.model.training
-        self.model.eval()
-        ids = torch.arange(8, device=self.model.device).unsqueeze(0)
-        with torch.no_grad(), self._autocast(ids.device):
-            try:
-                body = _body(self.model)(input_ids=ids, use_cache=False).last_hidden_state
-                ours = self._logits(body)
-            except (AttributeError, TypeError, RuntimeError):
-                return False
-            finally:
-                self.model.train(training)
-            theirs = self.model(input_ids=ids, use_cache=False).logits.float()
-        self.model.train(training)
-        return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+        return _sum_of_losses(logits_of(self.model, hidden), targets, scale)
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         enabled = self._dtype != torch.float32
@@ -123,17 +94,3 @@ class WeightedLoss(nn.Module):
 def _sum_of_losses(logits: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
     losses = functional.cross_entropy(logits.float(), targets, reduction="none")
     return (losses * scale.float()).sum()
-
-
-def _causal(model: Any) -> Any:
-    """The transformers model inside adapters, if there are any."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def _body(model: Any) -> Any:
-    """The part of the model that ends in hidden states."""
-    return _causal(model).base_model
-
-
-def _text_config(model: Any) -> Any:
-    return _causal(model).config.get_text_config()
