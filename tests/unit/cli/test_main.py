@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +57,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["sft", "--help"], ["demo", "--help"]])
 def test_help_is_light(words: list[str]) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ran = run_apart(*words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.splitlines()[-1] == "[]"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.8
 
 
 def test_text_commands_never_load_torch(rows: str, tokenizer_folder: str) -> None:
