@@ -1,0 +1,138 @@
+"""Training rows: apart from the evaluation, answered rightly, with fair distractors."""
+
+import json
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolgrove.core.messages import Conversation, Message, Role, ToolCall
+from toolgrove.data.formats import conversation
+from toolgrove.eval.bfcl import tool
+from toolgrove.eval.cases import Accepted, Case, Verdict
+from toolgrove.eval.drill import Words, drill
+from toolgrove.eval.labels import Labelled, label
+from toolgrove.eval.numbers import with_other_numbers
+from toolgrove.eval.overlap import keys
+from toolgrove.eval.practice import PracticeSettings, practice
+
+KINDS = ("integer", "float", "string", "boolean")
+
+
+class Agreeing:
+    """A checker that finds nothing wrong."""
+
+    def check(self, case, calls) -> Verdict:
+        return Verdict(right=True)
+
+
+def function(number: int, kind: str = "integer") -> dict:
+    return {
+        "name": f"shop.order_{number}",
+        "description": f"Orders the item number {number} from a shop. Fast.",
+        "parameters": {
+            "type": "dict",
+            "properties": {"count": {"type": kind}, "note": {"type": "string"}},
+            "required": ["count"],
+        },
+    }
+
+
+def case(number: int, *others: int, text: str | None = None) -> Case:
+    functions = tuple(function(n) for n in (number, *others))
+    said = text or f"Order {100 + number} pieces for customer {number}."
+    talk = Conversation((Message(Role.USER, said),), tuple(tool(f) for f in functions))
+    gold = Accepted(functions[0]["name"], {"count": [100 + number], "note": ["", "x-y-z"]})
+    return Case(f"case_{number}", "made", talk, functions, (gold,))
+
+
+def asked(row: dict) -> Case:
+    """A training row seen as a case, to compare it with evaluation cases."""
+    talk = conversation(row)
+    functions = tuple(t.function for t in talk.tools)
+    return Case("row", "row", talk, functions, ())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=25),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6),
+    st.integers(0, 5),
+)
+def test_no_row_shares_anything_with_the_evaluation(train, held, seed) -> None:
+    evaluation = [case(a, b) for a, b in held]
+    settings = PracticeSettings(seed=seed, distractors=[0.2, 0.4, 0.4])
+    made = practice([case(a, b) for a, b in train], evaluation, Agreeing(), settings)
+    taken = frozenset().union(*(keys(c) for c in evaluation))
+    for row in made.rows:
+        assert not keys(asked(row)) & taken
+
+
+def test_rows_hold_the_called_tool_and_distinct_others() -> None:
+    cases = [case(n) for n in range(20)]
+    settings = PracticeSettings(distractors=[0, 0, 0, 1], variants=1, drills=0.5)
+    made = practice(cases, [], Agreeing(), settings)
+    assert len(made.rows) == 60
+    for row in made.rows:
+        names = [t["function"]["name"] for t in row["tools"]]
+        (call,) = row["messages"][-1]["tool_calls"]
+        assert call["function"]["name"] in names
+        assert len(set(names)) == len(names) == 4
+
+
+def test_each_left_out_case_has_a_reason() -> None:
+    cases = [case(1, text="Ordena número 101"), case(2, text="Order some"), case(3), case(3)]
+    settings = PracticeSettings(per_function=1, variants=0, drills=0, distractors=[1])
+    made = practice(cases, [case(4)], Agreeing(), settings)
+    assert len(made.rows) == 1
+    reasons = {"not English": 1, "values not in the question": 1, "enough of this function": 1}
+    assert made.left_out == reasons
+
+
+def test_same_seed_same_rows() -> None:
+    cases = [case(n) for n in range(12)]
+    first = practice(cases, [], Agreeing(), PracticeSettings(seed=3))
+    assert first == practice(cases, [], Agreeing(), PracticeSettings(seed=3))
+    assert first.rows != practice(cases, [], Agreeing(), PracticeSettings(seed=4)).rows
+
+
+def test_numbers_change_in_question_and_call_alike() -> None:
+    other = with_other_numbers(label(case(7)), random.Random(1))
+    assert other is not None
+    (call,) = other.calls
+    assert 100 <= call.arguments["count"] <= 999
+    assert call.arguments["count"] != 107
+    assert other.case.question == f"Order {call.arguments['count']} pieces for customer 7."
+
+
+def test_numbers_that_are_no_arguments_stay() -> None:
+    row = label(case(7, text="Order 107 pieces of A-107 before 1.107.3."))
+    other = with_other_numbers(row, random.Random(1))
+    assert other is not None
+    assert "A-107 before 1.107.3." in other.case.question
+    assert with_other_numbers(label(case(7, text="Order it")), random.Random(1)) is None
+
+
+@given(st.integers(0, 10_000), st.sampled_from(KINDS))
+def test_a_drill_says_every_value_that_its_call_has(seed: int, kind: str) -> None:
+    rng = random.Random(seed)
+    talk = Conversation((Message(Role.USER, "x"),))
+    row = Labelled(Case("x", "x", talk, (), ()), (ToolCall("f", {"note": "by train"}),), True)
+    made = drill(function(5, kind), Words.of([row]), rng)
+    assert made is not None
+    assert "order the item number 5 from a shop" in made.case.question.lower()
+    for value in made.calls[0].arguments.values():
+        said = str(value).lower() if isinstance(value, bool) else str(value)
+        assert said in made.case.question.lower()
+
+
+def test_no_drill_without_a_wish_or_with_objects() -> None:
+    words = Words({}, ["word"])
+    plain = function(1)
+    assert drill({**plain, "description": "Orders"}, words, random.Random(0)) is None
+    parameters = {"type": "dict", "properties": {"o": {"type": "dict"}}, "required": ["o"]}
+    assert drill({**plain, "parameters": parameters}, words, random.Random(0)) is None
+
+
+def test_rows_are_json() -> None:
+    made = practice([case(1)], [], Agreeing(), PracticeSettings())
+    assert json.loads(json.dumps(made.rows)) == made.rows
