@@ -73,7 +73,8 @@ class LocalEngine:
         if name in self._adapters:
             raise ModelError(f'there already is an adapter "{name}"', hint="unload it first")
         if not self._is_peft():
-            self.model = load_adapter(self.model, folder, name)
+            base: Any = self.model
+            self.model = load_adapter(base, folder, name)
         else:
             check_adapter(folder)
             with adapter_errors(folder):

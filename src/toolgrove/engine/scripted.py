@@ -16,7 +16,7 @@ class Codec(Protocol):
         """The ids of the text."""
         ...
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: list[int]) -> str:
         """The text of the ids."""
         ...
 
@@ -41,7 +41,7 @@ class ScriptedEngine:
 
     def _reply(self, prompt: Sequence[int]) -> str:
         if callable(self._replies):
-            return self._replies(self._codec.decode(prompt))
+            return self._replies(self._codec.decode(list(prompt)))
         return self._replies[len(self.asked) - 1]
 
     def _one(self, index: int, reply: str, sampling: Sampling) -> Iterator[Chunk]:

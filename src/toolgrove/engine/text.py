@@ -15,7 +15,7 @@ class ReplyText:
     first stop; nothing is returned that could still turn out to belong to a stop.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()) -> None:
+    def __init__(self, decode: Callable[[list[int]], str], stops: Sequence[str] = ()) -> None:
         self._decode = decode
         self._stops = tuple(stop for stop in stops if stop)
         self._ids: list[int] = []

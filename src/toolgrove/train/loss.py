@@ -86,9 +86,9 @@ class WeightedLoss(nn.Module):
 
         if self._dtype == torch.float32:
             return
-        for module in self.model.modules():
-            if isinstance(module, BaseTunerLayer):
-                module.cast_input_dtype_enabled = False
+        layers: list[Any] = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
+        for layer in layers:
+            layer.cast_input_dtype_enabled = False
 
 
 def _sum_of_losses(logits: Tensor, targets: Tensor, scale: Tensor) -> Tensor:

@@ -155,7 +155,8 @@ class SftTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads what ``_save`` wrote into the model inside the loss."""
-        inner: Any = (model or self.model).model
+        module: Any = model or self.model
+        inner = module.model
         if hasattr(inner, "peft_config"):
             super()._load_from_checkpoint(resume_from_checkpoint, inner)
             return
