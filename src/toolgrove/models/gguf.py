@@ -26,6 +26,8 @@ def convert_gguf(file: Path, folder: Path) -> Path:
         _write_model(file, work)
         _write_tokenizer(file, work)
         work.chmod(0o755)
+        for written in work.iterdir():
+            written.chmod(0o644)
         with suppress(FileExistsError, OSError):  # another process may have been first
             work.rename(folder)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -115,7 +114,7 @@ class Display(TrainerCallback):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._console = Console(stderr=True, file=sys.stderr)
+        self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: Any = None
         self._began = (0.0, 0)

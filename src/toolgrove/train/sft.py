@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 DIALECT = "dialect.json"
 _BIG_MODEL = 1_000_000_000
-_NO_ROOM = ("No space left on device", "PytorchStreamWriter failed writing")
+_NO_ROOM = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,14 @@ def run_sft(settings: SftSettings) -> SftResult:
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
-    console = Console(stderr=True, quiet=_rank() > 0)
+    console = Console(stderr=True, quiet=_rank() > 0, highlight=False)
     folder = fetch_model(settings.model)
-    run = run_folder(settings)
+    run = _agreed_folder(settings)
     resume = checkpoint_to_resume(settings, run)
     with _telling_full_disk(run):
         prepared = prepare(settings, folder, run, console)
-        _write_run(settings, prepared, folder, run)
+        if _rank() == 0:
+            _write_run(settings, prepared, folder, run)
         show_sample(prepared, console)
         return _train(_Job(settings, folder, run, resume, console), prepared)
 
@@ -314,8 +315,7 @@ def _telling_full_disk(run: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and not any(sign in str(error) for sign in _NO_ROOM):
+        if not _is_full(error):
             raise
         free = shutil.disk_usage(run).free // 2**20 if run.exists() else 0
         raise ModelError(
@@ -324,6 +324,28 @@ def _telling_full_disk(run: Path) -> Iterator[None]:
             hint="make room, then go on with --resume true; --save_total_limit 1 keeps one"
             " checkpoint only",
         ) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind this error, or behind one that it came from."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(sign in str(error) for sign in _NO_ROOM) or _is_full(error.__context__)
+
+
+def _agreed_folder(settings: SftSettings) -> Path:
+    """The run's folder, chosen by the first of the training processes for all."""
+    if _ranks() == 1:
+        return run_folder(settings)
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    chosen = [str(run_folder(settings)) if state.is_main_process else ""]
+    broadcast_object_list(chosen)
+    return Path(chosen[0])
 
 
 def _ranks() -> int:
