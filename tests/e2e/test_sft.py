@@ -256,3 +256,28 @@ def test_a_signal_saves_and_ends(settings, number, code):
     steps = len(lines(long.output_dir))
     more = long.model_copy(update={"resume": True, "max_steps": steps + 1})
     assert run_sft(more).steps == steps + 1
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(settings, tmp_path):
+    def losses(name, processes):
+        update = {
+            "output_dir": str(tmp_path / name),
+            "gradient_accumulation_steps": 4 // processes,
+            "lora_dropout": 0.0,
+            "max_steps": 5,
+        }
+        chosen = settings.model_copy(update=update)
+        if processes == 1:
+            run_sft(chosen)
+        else:
+            script = tmp_path / "train.py"
+            script.write_text(SCRIPT, encoding="utf-8")
+            launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+            words = ["--nproc_per_node", str(processes), str(script), chosen.model_dump_json()]
+            subprocess.run([*launch, *words], check=True, timeout=300)
+        return [(x["loss"], x["tokens"]) for x in lines(tmp_path / name)]
+
+    one, two = losses("one", 1), losses("two", 2)
+    assert [tokens for _, tokens in one] == [tokens for _, tokens in two]
+    assert [loss for loss, _ in one] == pytest.approx([loss for loss, _ in two], abs=1e-5)
