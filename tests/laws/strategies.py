@@ -1,5 +1,7 @@
 """Hypothesis strategies for calls, tools and conversations."""
 
+from itertools import pairwise
+
 from hypothesis import strategies as st
 
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
@@ -90,4 +92,4 @@ def cuts(draw, text):
     """A text in pieces, cut anywhere."""
     places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
     bounds = [0, *places, len(text)]
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(bounds)]

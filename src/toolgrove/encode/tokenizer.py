@@ -46,9 +46,12 @@ class Tokenizer:
         added: list[dict[str, Any]] = settings.get("added_tokens") or []
         self._control = {t["content"]: int(t["id"]) for t in added if _is_control(t)}
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
-        self._backend = Backend.from_str(json.dumps(settings))
         self._plain = Backend.from_str(json.dumps(_without_control(settings)))
         self._pieces: dict[str, Piece] = {}
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return Backend.from_file(str(self.folder / "tokenizer.json"))
 
     @cached_property
     def _all_marks(self) -> re.Pattern[str]:

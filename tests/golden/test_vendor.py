@@ -1,0 +1,110 @@
+"""The makers' own chat templates: text, prompt and what each turn must emit."""
+
+import functools
+import gzip
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import toolgrove as tg
+from toolgrove.core.spans import text_of
+from toolgrove.encode.encode import encode, prompt_ids
+
+HERE = Path(__file__).parent / "vendor"
+SHARED = Path(__file__).parents[3] / "shared"
+NAMES = ["qwen2_5", "qwen3", "qwen3_trl", "qwen3_instruct_2507", "llama3_1", "smollm2"]
+TODAY = date(2026, 1, 15)
+
+
+def lines(path):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def row_of(scenario, args_mode):
+    messages = json.loads(json.dumps(scenario["messages"]))
+    for message in messages if args_mode == "string" else []:
+        for call in message.get("tool_calls") or []:
+            arguments = call["function"]["arguments"]
+            call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
+    return {"messages": messages, **({"tools": scenario["tools"]} if scenario["tools"] else {})}
+
+
+def small():
+    scenarios = {s["id"]: s for s in lines(HERE / "scenarios.jsonl")}
+    return [
+        pytest.param(name, record, scenarios[record["scenario"]], id=f"{name}-{number}")
+        for name in NAMES
+        for number, record in enumerate(lines(HERE / f"{name}.jsonl"))
+    ]
+
+
+@pytest.mark.parametrize(("name", "record", "scenario"), small())
+def test_text_prompt_and_turns_equal_the_makers(name, record, scenario):
+    d = tg.dialect(name, options=record["kwargs"], today=TODAY)
+    conv = tg.conversation(row_of(scenario, record["args_mode"]))
+    text = record["text"]
+    assert d.text(conv) == text
+    if "generation_prompt" in record:
+        assert d.prompt(conv) == text + record["generation_prompt"]
+    turns = {turn.message: turn for turn in d.turns(conv)}
+    for golden in record["turns"]:
+        prompt = golden["prompt"]
+        turn = turns[golden["message"]]
+        assert text_of(turn.prompt) == (text[:prompt] if isinstance(prompt, int) else prompt)
+        assert text_of(turn.completion) == golden["completion"]
+
+
+@functools.cache
+def tokenizer(name):
+    return tg.load_tokenizer(SHARED / "tokenizers" / name)
+
+
+def all_records(name):
+    folder = SHARED / "goldens" / "vendor"
+    if not folder.is_dir():
+        pytest.skip("the whole set of vendor goldens is not beside this checkout")
+    scenarios = {s["id"]: s for s in lines(folder / "scenarios.jsonl.gz")}
+    for record in lines(folder / "renders" / f"{name}.jsonl.gz"):
+        if record["text"] is not None:
+            yield record, scenarios[record["scenario"]]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "llama3", "llama3_2"])
+def test_every_record_of_the_whole_set_is_equal(name):
+    wrong = []
+    for record, scenario in all_records(name):
+        d = tg.dialect(name, options=record["kwargs"], today=TODAY)
+        conv = tg.conversation(row_of(scenario, record["args_mode"]))
+        if d.text(conv) != record["text"] or (
+            record["text_gen"] is not None and d.prompt(conv) != record["text_gen"]
+        ):
+            wrong.append((record["scenario"], record["kwargs"], record["args_mode"]))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_token_ids_are_equal_where_they_bind(name):
+    checked = 0
+    for record, scenario in all_records(name):
+        if not record.get("tokenizer") or "injection" in scenario["tags"]:
+            continue
+        tok = tokenizer(record["tokenizer"])
+        d = tg.dialect(name, options=record["kwargs"], today=TODAY)
+        conv = tg.conversation(row_of(scenario, record["args_mode"]))
+        sequences = encode(conv, d, tok)
+        spans = [s for s in record["assistant_spans"] if s["status"] == "exact" and s["tokens"]]
+        for span in spans:
+            first, end = span["tokens"]
+            assert any(
+                s.ids[:end] == record["ids"][:end] and set(s.weights[first:end]) == {1.0}
+                for s in sequences
+            )
+        if len(spans) == len(record["assistant_spans"]):
+            assert [s.ids for s in sequences] == [record["ids"]]
+            assert prompt_ids(conv, d, tok) == record["ids_gen"]
+        checked += len(spans)
+    assert checked > 0
