@@ -17,6 +17,7 @@ PREFILL_TOKENS = 2560
 """How many tokens of prompts run at a time: as many as keep a CPU's caches useful."""
 
 _COMPACT_BELOW = 0.75
+_SHARED_FROM = 16
 
 
 class Batch:
@@ -34,10 +35,15 @@ class Batch:
         self._model = model
         self._plain_head = plain_head
         self._lines = list(range(len(self.rows)))  # the line of each row in the tensors below
-        ids, self._mask = _padded(list(prompts.values()), model.device)
+        growable = _is_growable(self._new_cache())
+        shared = _shared(list(prompts.values())) if growable else ()
+        rests = [prompt[len(shared) :] for prompt in prompts.values()]
+        ids, mask = _padded(rests, model.device)
+        self._mask = torch.cat([mask.new_ones(len(mask), len(shared)), mask], dim=1)
         positions = (self._mask.cumsum(-1) - 1).clamp_min(0)
-        self._cache, self._logits = self._prefill(ids, positions)
         self._position = positions[:, -1:]
+        size = max(1, PREFILL_TOKENS // ids.shape[1]) if growable else len(ids)
+        self._cache, self._logits = self._prefill(shared, ids, positions, size)
 
     def logits(self) -> Tensor:
         """The logits of each row's next token, float32, [rows, vocabulary]."""
@@ -63,20 +69,35 @@ class Batch:
             self._lines = list(range(len(self.rows)))
         self._logits = self._run(following, self._mask, self._position, self._cache)
 
-    def _prefill(self, ids: Tensor, positions: Tensor) -> tuple[Any, Tensor]:
+    def _prefill(
+        self, shared: Sequence[int], ids: Tensor, positions: Tensor, size: int
+    ) -> tuple[Any, Tensor]:
+        """Runs what all prompts begin with once, then their rests, ``size`` lines at a time."""
+        trunk = self._new_cache()
+        if shared:
+            beginning, mask = _padded([shared], ids.device)
+            self._run(beginning, mask, mask.cumsum(-1) - 1, trunk)
         caches: list[Any] = []
         logits: list[Tensor] = []
-        size = max(1, PREFILL_TOKENS // ids.shape[1])
-        if not _is_growable(DynamicCache(config=self._text_config())):
-            size = len(ids)
         for start in range(0, len(ids), size):
             part = slice(start, start + size)
-            caches.append(DynamicCache(config=self._text_config()))
-            logits.append(self._run(ids[part], self._mask[part], positions[part], caches[-1]))
+            cache = self._branch(trunk, len(ids[part])) if shared else self._new_cache()
+            own = positions[part, len(shared) :]
+            logits.append(self._run(ids[part], self._mask[part], own, cache))
+            caches.append(cache)
         return _joined(caches), torch.cat(logits)
 
-    def _text_config(self) -> Any:
-        return self._model.config.get_text_config()
+    def _new_cache(self) -> DynamicCache:
+        return DynamicCache(config=self._model.config.get_text_config())
+
+    def _branch(self, trunk: DynamicCache, lines: int) -> DynamicCache:
+        """A cache in which every line begins with what ``trunk`` holds."""
+        cache = self._new_cache()
+        layers: Any = trunk.layers
+        for number, layer in enumerate(layers):
+            keys, values = layer.keys, layer.values
+            cache.update(keys.expand(lines, -1, -1, -1), values.expand(lines, -1, -1, -1), number)
+        return cache
 
     def _run(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
         inputs: dict[str, Any] = {
@@ -90,6 +111,18 @@ class Batch:
             hidden = body(self._model)(**inputs).last_hidden_state[:, -1].contiguous()
             return logits_of(self._model, hidden)
         return self._model(**inputs, logits_to_keep=1).logits[:, -1].float()
+
+
+def _shared(prompts: Sequence[Sequence[int]]) -> Sequence[int]:
+    """What all prompts begin with, if it is long enough to be worth a pass of its own.
+
+    Each prompt keeps at least one token after it.
+    """
+    first, last = min(prompts, key=list), max(prompts, key=list)
+    most = min(len(prompt) for prompt in prompts) - 1
+    pairs = zip(first[:most], last[:most], strict=True)
+    length = next((at for at, (one, other) in enumerate(pairs) if one != other), most)
+    return first[:length] if len(prompts) > 1 and length >= _SHARED_FROM else ()
 
 
 def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,16 @@ def test_small_batches_and_large_ones_reply_alike(engine, tok, monkeypatch):
     assert generate(engine, prompts_of(tok), sampling) == together
 
 
+def test_a_shared_beginning_changes_nothing(engine, tok):
+    shared = tok.encode("You may call one or more functions to assist the user. " * 2)
+    rests = ["a", "What is the weather in Paris?", "tool", "Thank you! " * 5]
+    prompts = [shared + tok.encode(rest) for rest in rests] + [shared, shared[:20]]
+    for some in (prompts, prompts[:4], [prompts[0]] * 3):
+        replies = generate(engine, some, Sampling(10))
+        for prompt, reply in zip(some, replies, strict=True):
+            assert list(reply.ids) == plainly(engine, prompt, 10)[: len(reply.ids)]
+
+
 def test_seeds_decide_and_differ(engine, tok):
     prompts = [tok.encode("user")] * 3
     once = generate(engine, prompts, Sampling(8, temperature=1.5, seed=1))
