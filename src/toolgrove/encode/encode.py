@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -278,12 +279,9 @@ class _Writer:
         if len(owners) == 1:
             self._add_tokens(piece.ids, owners[0])
             return
-        first, count = 0, len(piece.ids)
-        for number, owner in enumerate(owners):
-            end = starts[number + 1] if number + 1 < len(starts) else None
-            last = first
-            while last < count and (end is None or piece.starts[last] < end):
-                last += 1
+        first = 0
+        for owner, end in zip(owners, [*starts[1:], len(text)], strict=True):
+            last = bisect_left(piece.starts, end, first)
             if last > first:
                 self._add_tokens(piece.ids[first:last], owner)
                 first = last
