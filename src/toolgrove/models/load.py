@@ -57,7 +57,8 @@ def load_model(
         raise ModelError(
             f"the model cannot be loaded: {_first_line(error)}",
             where=str(folder),
-            hint="the folder needs a config.json of a causal language model and its weights",
+            hint="the folder needs a config.json of a causal language model and its weights"
+            + (f", and the kernel {attention} must be installed" if attention else ""),
         ) from error
     if device is not None:
         model.to(device)

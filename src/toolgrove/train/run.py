@@ -28,7 +28,7 @@ def run_folder(settings: SftSettings) -> Path:
         versions = sorted(home.glob("v[0-9]*"), key=_version)
         latest = _version(versions[-1]) if versions else -1
         home = home / f"v{max(latest, 0) if goes_on else latest + 1}"
-    elif (home / RECIPE).is_file() and not goes_on:
+    elif _holds_a_run(home) and not goes_on:
         raise ConfigError(
             "this folder already holds a run",
             where=str(home),
@@ -92,6 +92,13 @@ def is_whole(checkpoint: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _holds_a_run(folder: Path) -> bool:
+    """Whether training has begun here; a start that failed before its first step does not count."""
+    metrics = folder / METRICS
+    begun = metrics.is_file() and metrics.stat().st_size > 0
+    return begun or bool(checkpoints(folder))
 
 
 def _known(folder: Path) -> str:

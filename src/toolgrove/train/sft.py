@@ -261,7 +261,7 @@ def _arguments(job: _Job, placement: Placement, *, validate: bool) -> Any:
             eval_strategy=("steps" if every else settings.save_strategy) if validate else "no",
             eval_steps=every or settings.save_steps,
             dataloader_num_workers=settings.dataloader_num_workers,
-            report_to=settings.report_to or "none",
+            report_to=_reporters(settings),
             fp16=placement.dtype == torch.float16,
             use_cpu=placement.device.type == "cpu",
             use_cache=True,
@@ -269,8 +269,24 @@ def _arguments(job: _Job, placement: Placement, *, validate: bool) -> Any:
             remove_unused_columns=False,
         )
     except (ValueError, RuntimeError, ImportError) as error:
-        raise ConfigError(str(error).strip().partition("\n")[0], where=RECIPE) from error
+        raise ConfigError(str(error).strip().partition("\n")[0]) from error
     return args
+
+
+def _reporters(settings: SftSettings) -> list[str] | str:
+    """The loggers by name; ConfigError for one that is not installed."""
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    if settings.report_to in ([], ["none"]):
+        return "none"
+    here = get_available_reporting_integrations()
+    for name in settings.report_to:
+        if name not in here:
+            raise ConfigError(
+                f'report_to: the logger "{name}" is not installed',
+                hint=f"pip install {name}; installed: {', '.join(here) or 'none'}",
+            )
+    return settings.report_to
 
 
 def _write_run(settings: SftSettings, prepared: Prepared, folder: Path, run: Path) -> None:

@@ -70,6 +70,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
     settings = recipe(output_dir=str(out))
     assert run_folder(settings) == out
     (out / "recipe.yaml").write_text("")
+    (out / "metrics.jsonl").write_text("")
+    assert run_folder(settings) == out  # a start that failed
+    (out / "metrics.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ConfigError, match="already holds a run") as caught:
         run_folder(settings)
     assert "--resume" in str(caught.value.hint)
