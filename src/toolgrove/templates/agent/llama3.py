@@ -18,7 +18,7 @@ from toolgrove.templates.base import (
     agent_registry,
     scaffold,
 )
-from toolgrove.templates.reading import call_of, past_space, system_span
+from toolgrove.templates.reading import call_of, system_span
 
 _PYTHON_TAG = "<|python_tag|>"
 _ASK = (
@@ -27,16 +27,21 @@ _ASK = (
     'Respond in the format {"name": function name, "parameters": dictionary of argument name and '
     "its value}.Do not use variables.\n\n"
 )
-_START = re.compile(r"(?:^|(?<=\n))[ \t]*(?:<\|python_tag\|>)?[ \t]*(?=\{)")
-_MAYBE = re.compile(r"(?:^|(?<=\n))[ \t]*(?:<[|\w]*>?)?[ \t]*$")
-_BEFORE = re.compile(r"\s*(?:<\|python_tag\|>)?\s*")
-_BETWEEN = re.compile(r"[\s;,]*(?:<\|python_tag\|>)?\s*")
+_TAG = r"(?:<\|python_tag\|>\s*)?"
+_START = re.compile(rf'(?:^|(?<=\n))[ \t]*{_TAG}(?=\{{)|{_TAG}(?=\{{\s*"name"\s*:)')
+_NAME_SO_FAR = r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*)?)?)?)?)?)?'
+_MAYBE = re.compile(rf"(?:(?:^|(?<=\n))[ \t]*)?(?:<[|\w]*>?\s*)?(?:{_NAME_SO_FAR})?$")
+_BEFORE = re.compile(rf"\s*{_TAG}")
+_BETWEEN = re.compile(rf"[\s;,]*{_TAG}")
 
 
 @agent_registry.add("llama3")
 class Llama3Agent(AgentTemplate):
-    """Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their
-    own and text before a call on the lines before; the maker's template writes neither.
+    """A call is an object with a name and parameters that opens a line, or that stands anywhere with
+    its name first.
+
+    Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their own,
+    and text before a call on the lines before; the maker's template writes neither.
     """
 
     results: ClassVar[Place] = Place.TOOL
@@ -102,10 +107,8 @@ class Llama3Agent(AgentTemplate):
     def _held(self, window: Window) -> int:
         """Up to where the text cannot become a call any more."""
         text = window.text
-        if past_space(text, window.fresh) == len(text):
-            return window.start
         tail = text[window.fresh :].lstrip(" \t\n;," if window.fresh else " \t\n")
-        if _PYTHON_TAG.startswith(tail) or tail.rstrip() == _PYTHON_TAG:
+        if not tail or _PYTHON_TAG.startswith(tail) or tail.rstrip() == _PYTHON_TAG:
             return window.start
         match = _MAYBE.search(text, window.start)
         return match.start() if match else len(text)
