@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.train.prepare import Prepared, prepare, show_sample
+from toolgrove.train.ranks import agreed_folder, local_ranks, rank
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import (
     METRICS,
     RECIPE,
     checkpoint_to_resume,
     newest_checkpoint,
-    run_folder,
     step_of,
 )
 
@@ -72,13 +72,13 @@ def run_sft(settings: SftSettings) -> SftResult:
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
-    console = Console(stderr=True, quiet=_rank() > 0, highlight=False)
+    console = Console(stderr=True, quiet=rank() > 0, highlight=False)
     folder = fetch_model(settings.model)
-    run = _agreed_folder(settings)
+    run = agreed_folder(settings)
     resume = checkpoint_to_resume(settings, run)
     with _telling_full_disk(run):
         prepared = prepare(settings, folder, run, console)
-        if _rank() == 0:
+        if rank() == 0:
             _write_run(settings, prepared, folder, run)
         show_sample(prepared, console)
         return _train(_Job(settings, folder, run, resume, console), prepared)
@@ -100,7 +100,7 @@ def _train(job: _Job, prepared: Prepared) -> SftResult:
     from toolgrove.models.device import place
     from toolgrove.models.threads import use_cores
 
-    use_cores(_local_ranks())
+    use_cores(local_ranks())
     placement = place(job.settings.torch_dtype)
     logger.info("computing in %s on %s: %s", placement.dtype, placement.device, placement.why)
     set_seed(job.settings.seed)
@@ -168,6 +168,7 @@ def _trainer(job: _Job, prepared: Prepared, placement: Placement) -> SftTrainer:
     from transformers import PrinterCallback
 
     from toolgrove.models.quiet import quiet_transformers
+    from toolgrove.train.arguments import training_arguments
     from toolgrove.train.batches import Plan, Sequences
     from toolgrove.train.trainer import SftTrainer
 
@@ -181,7 +182,7 @@ def _trainer(job: _Job, prepared: Prepared, placement: Placement) -> SftTrainer:
     )
     val = Sequences(prepared.val) if prepared.val else None
     with quiet_transformers():
-        args = _arguments(job, placement, validate=val is not None)
+        args = training_arguments(settings, job.run, placement, validate=val is not None)
         trainer = SftTrainer(model, args, Sequences(prepared.train), plan, val)
     trainer.remove_callback(PrinterCallback)
     trainer.tokenizer_folder = job.folder
@@ -224,69 +225,6 @@ def _model(job: _Job, placement: Placement) -> WeightedLoss:
     if recompute or (recompute is None and every >= _BIG_MODEL):
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return WeightedLoss(model.to(placement.device), placement.dtype)
-
-
-def _arguments(job: _Job, placement: Placement, *, validate: bool) -> Any:
-    import torch
-    from transformers import TrainingArguments
-
-    settings = job.settings
-    every = settings.eval_steps
-    try:
-        args = TrainingArguments(
-            output_dir=str(job.run),
-            per_device_train_batch_size=settings.per_device_train_batch_size,
-            per_device_eval_batch_size=settings.per_device_eval_batch_size,
-            gradient_accumulation_steps=settings.accumulation(_ranks()),
-            num_train_epochs=settings.num_train_epochs,
-            max_steps=settings.max_steps,
-            learning_rate=settings.peak_learning_rate,
-            lr_scheduler_type=settings.lr_scheduler_type,
-            warmup_steps=settings.warmup_ratio,
-            weight_decay=settings.weight_decay,
-            adam_beta1=settings.adam_beta1,
-            adam_beta2=settings.adam_beta2,
-            adam_epsilon=settings.adam_epsilon,
-            max_grad_norm=settings.max_grad_norm,
-            optim=settings.optim,
-            seed=settings.seed,
-            data_seed=settings.data_seed,
-            logging_steps=settings.logging_steps,
-            logging_first_step=True,
-            logging_nan_inf_filter=False,
-            save_strategy=settings.save_strategy,
-            save_steps=settings.save_steps,
-            save_total_limit=settings.save_total_limit,
-            save_only_model=settings.save_only_model,
-            eval_strategy=("steps" if every else settings.save_strategy) if validate else "no",
-            eval_steps=every or settings.save_steps,
-            dataloader_num_workers=settings.dataloader_num_workers,
-            report_to=_reporters(settings),
-            fp16=placement.dtype == torch.float16,
-            use_cpu=placement.device.type == "cpu",
-            use_cache=True,
-            disable_tqdm=True,
-            remove_unused_columns=False,
-        )
-    except (ValueError, RuntimeError, ImportError) as error:
-        raise ConfigError(str(error).strip().partition("\n")[0]) from error
-    return args
-
-
-def _reporters(settings: SftSettings) -> list[str] | str:
-    """The loggers by name; ConfigError for one that is not installed."""
-    from transformers.integrations.integration_utils import get_available_reporting_integrations
-
-    if settings.report_to in ([], ["none"]):
-        return "none"
-    here = get_available_reporting_integrations()
-    for name in settings.report_to:
-        if name not in here:
-            raise ConfigError(
-                f'report_to: the logger "{name}" is not installed',
-                hint=f"pip install {name}; installed: {', '.join(here) or 'none'}",
-            )
-    return settings.report_to
 
 
 def _write_run(settings: SftSettings, prepared: Prepared, folder: Path, run: Path) -> None:
@@ -349,34 +287,3 @@ def _is_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return any(sign in str(error) for sign in _NO_ROOM) or _is_full(error.__context__)
-
-
-def _agreed_folder(settings: SftSettings) -> Path:
-    """The run's folder, chosen by the first of the training processes for all."""
-    if _ranks() == 1:
-        return run_folder(settings)
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    state = PartialState()
-    chosen = [str(run_folder(settings)) if state.is_main_process else ""]
-    broadcast_object_list(chosen)
-    return Path(chosen[0])
-
-
-def _ranks() -> int:
-    import os
-
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _rank() -> int:
-    import os
-
-    return int(os.environ.get("RANK", "0"))
-
-
-def _local_ranks() -> int:
-    import os
-
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
