@@ -39,25 +39,25 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(10, ge=1)
+    per_function: int = Field(3, ge=1)
     """At most so many cases that call the same function."""
 
-    parallel: float = Field(1.0, ge=0, le=1)
+    parallel: float = Field(0.3, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
 
-    distractors: list[float] = [0.5, 0.3, 0.15, 0.05]
+    distractors: list[float] = [0.3, 0.3, 0.25, 0.15]
     """How often a row offers 0, 1, 2, ... tools beside the right ones, as shares of rows."""
 
     hard: float = Field(0.5, ge=0, le=1)
     """Share of added distractors that resemble the right tool."""
 
-    variants: int = Field(1, ge=0)
+    variants: int = Field(0, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
-    drills: float = Field(1.0, ge=0)
+    drills: float = Field(0.8, ge=0)
     """Made-up requests, as a multiple of the rows made of cases."""
 
-    max_characters: int = Field(1800, ge=1)
+    max_characters: int = Field(1300, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
     seed: int = 0
@@ -179,11 +179,11 @@ class _Maker:
         return [row for row in made if row is not None]
 
     def row(self, row: Labelled) -> JSON | None:
-        """One row with drawn tools, with the right ones only where others make it too long."""
+        """One row with drawn tools, with fewer of them where more would make it too long."""
         shares = self.settings.distractors
         count = self.rng.choices(range(len(shares)), shares)[0]
-        for tools in (self._tools(row, count), self._tools(row, 0)):
-            made = _canonical(row, tools)
+        for fewer in range(count, -1, -1):
+            made = _canonical(row, self._tools(row, fewer))
             if len(json.dumps(made, ensure_ascii=False)) <= self.settings.max_characters:
                 return made
         return None
