@@ -64,16 +64,16 @@ class DemoSettings(Settings):
     full: bool = False
     """Evaluate on all 600 cases instead of 120 and 80."""
 
-    simple_python: int = Field(120, ge=1, le=400)
+    simple_python: int = Field(default=120, ge=1, le=400)
     """How many cases with one tool are evaluated."""
 
-    multiple: int = Field(80, ge=1, le=200)
+    multiple: int = Field(default=80, ge=1, le=200)
     """How many cases with several tools are evaluated."""
 
     evaluation_seed: int = 42
     """Seed that draws the evaluation cases."""
 
-    max_new_tokens: int = Field(128, ge=1)
+    max_new_tokens: int = Field(default=128, ge=1)
     """Longest reply in the evaluation, in tokens."""
 
     practice: PracticeSettings = PracticeSettings()

@@ -39,25 +39,25 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(3, ge=1)
+    per_function: int = Field(default=3, ge=1)
     """At most so many cases that call the same function."""
 
-    parallel: float = Field(0.3, ge=0, le=1)
+    parallel: float = Field(default=0.3, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
 
     distractors: list[float] = [0.3, 0.3, 0.25, 0.15]
     """How often a row offers 0, 1, 2, ... tools beside the right ones, as shares of rows."""
 
-    hard: float = Field(0.5, ge=0, le=1)
+    hard: float = Field(default=0.5, ge=0, le=1)
     """Share of added distractors that resemble the right tool."""
 
-    variants: int = Field(0, ge=0)
+    variants: int = Field(default=0, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
-    drills: float = Field(0.8, ge=0)
+    drills: float = Field(default=0.8, ge=0)
     """Made-up requests, as a multiple of the rows made of cases."""
 
-    max_characters: int = Field(1300, ge=1)
+    max_characters: int = Field(default=1300, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
     seed: int = 0

@@ -46,16 +46,16 @@ class EvalSettings(CommandSettings):
     agent_template: str | None = None
     """How tools and calls are written, by name; left out, as the model's own template does."""
 
-    categories: list[str] = Field(["simple_python", "multiple"], min_length=1)
+    categories: list[str] = Field(default=["simple_python", "multiple"], min_length=1)
     """Categories of cases; simple_python#120 takes 120 of them, drawn by the seed."""
 
     seed: int = 42
     """Seed that draws the cases."""
 
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: int = Field(default=512, ge=1)
     """Longest reply in tokens; a reply that does not end by itself counts as badly formed."""
 
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Cases between two writes to disk; an interrupted run goes on from the last write."""
 
     torch_dtype: str = "auto"
