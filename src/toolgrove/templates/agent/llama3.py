@@ -37,7 +37,7 @@ _BETWEEN = re.compile(rf"[\s;,]*{_TAG}")
 
 @agent_registry.add("llama3")
 class Llama3Agent(AgentTemplate):
-    """A call is an object with a name and parameters that opens a line, or that stands anywhere with
+    """A call is an object with a name and parameters that opens a line, or stands anywhere with
     its name first.
 
     Source: the chat template of Llama-3.1-8B-Instruct. Parallel calls stand on lines of their own,

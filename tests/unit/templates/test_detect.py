@@ -1,0 +1,55 @@
+"""A model folder's own template decides which dialect it speaks."""
+
+import json
+
+import pytest
+
+import toolgrove as tg
+from toolgrove.core.errors import TemplateError
+from toolgrove.templates.detect import detect
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content "
+    "+ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def folder(tmp_path, template):
+    config = {"chat_template": template, "bos_token": {"content": "<s>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def test_an_equal_template_is_found_whatever_its_wording(tmp_path):
+    found = detect(folder(tmp_path, CHATML))
+    assert found.name == "chatml"
+    assert "probes" in found.reason
+    assert tg.dialect_for(tmp_path, agent="hermes").agent_name == "hermes"
+
+
+def test_an_edited_template_is_not_taken_for_its_parent(tmp_path):
+    edited = CHATML.replace("message.content", "message.content | trim")
+    with pytest.raises(TemplateError, match="none of the known") as error:
+        detect(folder(tmp_path, edited))
+    assert "--template" in str(error.value)
+
+
+def test_a_separate_template_file_wins(tmp_path):
+    folder(tmp_path, "{{ raise_exception('no') }}")
+    (tmp_path / "chat_template.jinja").write_text(CHATML)
+    assert detect(tmp_path).name == "chatml"
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{% for %}", "not valid Jinja"),
+        (None, "no chat template"),
+        ("{{ raise_exception('never') }}", "none of the known"),
+        ("{{ messages.__class__.__mro__ }}", "none of the known"),
+    ],
+)
+def test_templates_that_do_not_work_are_clear_errors(tmp_path, template, says):
+    with pytest.raises(TemplateError, match=says):
+        detect(folder(tmp_path, template))
