@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from toolgrove.cli.memory import returning_memory
 from toolgrove.cli.stages import Stages
 from toolgrove.config.settings import Settings, dump_recipe
 from toolgrove.core.errors import ConfigError
@@ -73,7 +74,7 @@ class DemoSettings(Settings):
     evaluation_seed: int = 42
     """Seed that draws the evaluation cases."""
 
-    max_new_tokens: int = Field(default=128, ge=1)
+    max_new_tokens: int = Field(default=96, ge=1)
     """Longest reply in the evaluation, in tokens."""
 
     practice: PracticeSettings = PracticeSettings()
@@ -193,7 +194,8 @@ class _Demo:
             if not todo:
                 return True
             begun = (self.tuned / RECIPE).is_file()
-            result = run_sft(self._sft(resume=begun))
+            with returning_memory():
+                result = run_sft(self._sft(resume=begun))
             if result.stopped is not None:
                 self.stages.interrupted()
                 return False

@@ -73,7 +73,9 @@ def wilson(hits: int, cases: int, z: float = Z_95) -> Interval:
     share, spread = hits / cases, z * z / cases
     centre = (share + spread / 2) / (1 + spread)
     reach = z * math.sqrt(share * (1 - share) / cases + spread / (4 * cases)) / (1 + spread)
-    return Interval(max(0.0, centre - reach), min(1.0, centre + reach))
+    low = 0.0 if hits == 0 else centre - reach
+    high = 1.0 if hits == cases else centre + reach
+    return Interval(low, high)
 
 
 def score(results: Sequence[Result]) -> list[Score]:
