@@ -87,7 +87,7 @@ class DemoSettings(Settings):
         "lora_alpha": 32,
         "lora_dropout": 0.0,
         "target_modules": ["all-linear"],
-        "learning_rate": 5e-4,
+        "learning_rate": 3e-4,
         "lr_scheduler_type": "linear",
         "warmup_ratio": 0.05,
         "weight_decay": 0.0,

@@ -39,7 +39,7 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(default=3, ge=1)
+    per_function: int = Field(default=2, ge=1)
     """At most so many cases that call the same function."""
 
     parallel: float = Field(default=0.3, ge=0, le=1)
@@ -54,10 +54,10 @@ class PracticeSettings(Settings):
     variants: int = Field(default=0, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
-    drills: float = Field(default=0.8, ge=0)
+    drills: float = Field(default=0.6, ge=0)
     """Made-up requests, as a multiple of the rows made of cases."""
 
-    max_characters: int = Field(default=1300, ge=1)
+    max_characters: int = Field(default=1250, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
     seed: int = 0
