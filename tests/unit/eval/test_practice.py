@@ -69,7 +69,9 @@ def test_no_row_shares_anything_with_the_evaluation(train, held, seed) -> None:
 
 def test_rows_hold_the_called_tool_and_distinct_others() -> None:
     cases = [case(n) for n in range(20)]
-    settings = PracticeSettings(distractors=[0, 0, 0, 1], variants=1, drills=0.5)
+    settings = PracticeSettings(
+        distractors=[0, 0, 0, 1], variants=1, drills=0.5, max_characters=4000
+    )
     made = practice(cases, [], Agreeing(), settings)
     assert len(made.rows) == 60
     for row in made.rows:
