@@ -21,8 +21,8 @@ from typing import Any
 import tokenizers
 
 from toolgrove.data.formats import conversation
-from toolgrove.encode.encode import encode
-from toolgrove.encode.tokenizer import load_tokenizer
+from toolgrove.encoding.encode import encode
+from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.models.load import fetch_model
 from toolgrove.templates.dialect import dialect
 

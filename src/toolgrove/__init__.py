@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from toolgrove.core.messages import Reply as Reply
     from toolgrove.core.messages import ToolCall as ToolCall
     from toolgrove.data.formats import conversation as conversation
-    from toolgrove.encode.encode import encode as encode
-    from toolgrove.encode.encode import prompt_ids as prompt_ids
-    from toolgrove.encode.tokenizer import load_tokenizer as load_tokenizer
-    from toolgrove.encode.folder import dialect_for as dialect_for
+    from toolgrove.encoding.encode import encode as encode
+    from toolgrove.encoding.encode import prompt_ids as prompt_ids
+    from toolgrove.encoding.folder import dialect_for as dialect_for
+    from toolgrove.encoding.tokenizer import load_tokenizer as load_tokenizer
     from toolgrove.templates.dialect import agent_templates as agent_templates
     from toolgrove.templates.dialect import chat_templates as chat_templates
     from toolgrove.templates.dialect import dialect as dialect
@@ -29,16 +29,14 @@ _HOMES = {
     "Reply": "toolgrove.core.messages",
     "ToolCall": "toolgrove.core.messages",
     "conversation": "toolgrove.data.formats",
-    "encode": "toolgrove.encode.encode",
-    "prompt_ids": "toolgrove.encode.encode",
-    "load_tokenizer": "toolgrove.encode.tokenizer",
-    "dialect_for": "toolgrove.encode.folder",
+    "encode": "toolgrove.encoding.encode",
+    "prompt_ids": "toolgrove.encoding.encode",
+    "load_tokenizer": "toolgrove.encoding.tokenizer",
+    "dialect_for": "toolgrove.encoding.folder",
     "agent_templates": "toolgrove.templates.dialect",
     "chat_templates": "toolgrove.templates.dialect",
     "dialect": "toolgrove.templates.dialect",
 }
-
-__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:
@@ -49,4 +47,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_HOMES])

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import toolgrove as tg
-from toolgrove.encode.encode import encode
-from toolgrove.encode.loss import parse_loss_scale
+from toolgrove.encoding.loss import parse_loss_scale
 
 HERE = Path(__file__).parent / "ms-swift"
 SHARED = Path(__file__).parents[3] / "shared"
@@ -83,7 +82,7 @@ def test_every_entry_of_the_whole_set_is_equal(chat):
         for loss_scale, golden in record["loss"].items():
             if golden.get("doubt") or loss_scale == "ignore_think_prefix":
                 continue
-            (sequence,) = encode(conv, d, tokenizer, loss_scale=loss_scale, history="keep")
+            (sequence,) = tg.encode(conv, d, tokenizer, loss_scale=loss_scale, history="keep")
             text = tokenizer.decode(sequence.ids)
             runs = groupby(range(len(sequence.ids)), key=lambda i, s=sequence: s.weights[i])
             trained = [

@@ -10,7 +10,6 @@ import pytest
 
 import toolgrove as tg
 from toolgrove.core.spans import text_of
-from toolgrove.encode.encode import encode, prompt_ids
 
 HERE = Path(__file__).parent / "vendor"
 SHARED = Path(__file__).parents[3] / "shared"
@@ -95,7 +94,7 @@ def test_token_ids_are_equal_where_they_bind(name):
         tok = tokenizer(record["tokenizer"])
         d = tg.dialect(name, options=record["kwargs"], today=TODAY)
         conv = tg.conversation(row_of(scenario, record["args_mode"]))
-        sequences = encode(conv, d, tok)
+        sequences = tg.encode(conv, d, tok)
         spans = [s for s in record["assistant_spans"] if s["status"] == "exact" and s["tokens"]]
         for span in spans:
             first, end = span["tokens"]
@@ -105,6 +104,6 @@ def test_token_ids_are_equal_where_they_bind(name):
             )
         if len(spans) == len(record["assistant_spans"]):
             assert [s.ids for s in sequences] == [record["ids"]]
-            assert prompt_ids(conv, d, tok) == record["ids_gen"]
+            assert tg.prompt_ids(conv, d, tok) == record["ids_gen"]
         checked += len(spans)
     assert checked > 0

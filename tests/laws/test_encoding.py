@@ -12,8 +12,7 @@ from tests.laws.tokenizer import small_tokenizer
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.core.spans import WRITTEN_BY_MODEL
-from toolgrove.encode.encode import encode, prompt_ids
-from toolgrove.encode.loss import SCALES
+from toolgrove.encoding.loss import SCALES
 
 TODAY = date(2026, 1, 15)
 PAIRS = [(chat, agent) for chat in tg.chat_templates() for agent in tg.agent_templates()]
@@ -24,7 +23,7 @@ scales = st.sampled_from(["default", "last_round", *SCALES, "last_round+hermes"]
 def encoded(d, conv, **options):
     """The sequences, or None where the dialect refuses the conversation."""
     try:
-        return encode(conv, d, TOKENIZER, **options)
+        return tg.encode(conv, d, TOKENIZER, **options)
     except TemplateError:
         return None
 
@@ -50,7 +49,7 @@ def test_each_turn_trains_in_the_context_it_is_served_in(chat, agent, conv):
     starts = [(s, start) for s in sequences for start, _ in runs(s.weights)]
     assert len(starts) == len(turns)
     for index, (sequence, start) in zip(turns, starts, strict=True):
-        assert sequence.ids[:start] == prompt_ids(conv.until(index), d, TOKENIZER)
+        assert sequence.ids[:start] == tg.prompt_ids(conv.until(index), d, TOKENIZER)
 
 
 @pytest.mark.parametrize(("chat", "agent"), PAIRS)
@@ -77,7 +76,7 @@ def test_weights_belong_to_tokens_and_input_is_never_trained(chat, agent, conv, 
     if sequences is None:
         return
     (sequence,) = sequences
-    (plain,) = encode(conv, d, TOKENIZER, history="keep")
+    (plain,) = tg.encode(conv, d, TOKENIZER, history="keep")
     assert sequence.ids == plain.ids
     assert len(sequence.ids) == len(sequence.weights)
     assert sequence.weights[0] == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from toolgrove.encode.tokenizer import Tokenizer as Loaded
-from toolgrove.encode.tokenizer import load_tokenizer
+from toolgrove.encoding.tokenizer import Tokenizer as Loaded
+from toolgrove.encoding.tokenizer import load_tokenizer
 
 SPECIAL = [
     "<|im_start|>",

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from toolgrove.cli.inputs import RowsSettings, at, conversations_of, dialect_of, text_model
 from toolgrove.core.errors import ConfigError
-from toolgrove.encode.encoded import Encoded
+from toolgrove.encoding.encoded import Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def run(settings: EncodeCommand) -> int:
 
 def encodings(settings: EncodeSettings) -> Iterator[tuple[str, list[Encoded]]]:
     """The place and the sequences of each row; a row that would lose something is refused."""
-    from toolgrove.encode.encode import encode, refuse_losses
-    from toolgrove.encode.tokenizer import load_tokenizer
+    from toolgrove.encoding.encode import encode, refuse_losses
+    from toolgrove.encoding.tokenizer import load_tokenizer
 
     dialect = dialect_of(settings)
     tokenizer = load_tokenizer(text_model(_model(settings)))
@@ -84,8 +84,8 @@ def encodings(settings: EncodeSettings) -> Iterator[tuple[str, list[Encoded]]]:
 
 
 def _prompts(settings: EncodeCommand) -> int:
-    from toolgrove.encode.encode import prompt_ids
-    from toolgrove.encode.tokenizer import load_tokenizer
+    from toolgrove.encoding.encode import prompt_ids
+    from toolgrove.encoding.tokenizer import load_tokenizer
 
     dialect = dialect_of(settings)
     tokenizer = load_tokenizer(text_model(_model(settings)))

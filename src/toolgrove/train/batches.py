@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from toolgrove.encode.encoded import Encoded
+from toolgrove.encoding.encoded import Encoded
 
 _POOL_BATCHES = 50
 

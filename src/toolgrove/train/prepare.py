@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from toolgrove.core.errors import DataError, ModelError, TemplateError
 from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.core.samples import Chat
-from toolgrove.encode.encoded import Encoded
+from toolgrove.encoding.encoded import Encoded
 from toolgrove.train.recipe import SftSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from toolgrove.encode.tokenizer import Tokenizer
+    from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.templates.dialect import Dialect
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
     Errors: DataError for rows that cannot be used and for data with nothing to train;
     TemplateError when the dialect would leave out something that a row has.
     """
-    from toolgrove.encode.tokenizer import load_tokenizer
+    from toolgrove.encoding.tokenizer import load_tokenizer
 
     dialect = dialect_of(settings, folder)
     tok = load_tokenizer(folder)
@@ -66,25 +66,15 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
 
 def dialect_of(settings: SftSettings, folder: Path) -> Dialect:
     """The dialect that the recipe names, or that belongs to the model in ``folder``."""
-    from toolgrove.templates.dialect import dialect
+    from toolgrove.templates.detect import dialect_in
 
     today = settings.today or date.today()
-    options = settings.options()
-    if settings.template is not None:
-        return dialect(
-            settings.template, agent=settings.agent_template, options=options, today=today
-        )
-    from toolgrove.templates.detect import dialect_for
-
-    found = dialect_for(folder, options=options, today=today)
-    if settings.agent_template is None:
-        return found
-    return dialect(found.chat_name, agent=settings.agent_template, options=options, today=today)
+    return dialect_in(folder, settings.template, settings.agent_template, settings.options(), today)
 
 
 def show_sample(prepared: Prepared, console: Console) -> None:
     """Prints the first sequence in colours, and how much of what there is to learn."""
-    from toolgrove.encode.show import coloured, legend, pieces, totals
+    from toolgrove.encoding.show import coloured, legend, pieces, totals
 
     first = prepared.train[0]
     console.rule(f"one of {len(prepared.train)} sequences: {first.where}")
@@ -161,7 +151,7 @@ class _Encoder:
         return sequences
 
     def _one(self, chat: Chat) -> list[Encoded]:
-        from toolgrove.encode.encode import encode, refuse_losses
+        from toolgrove.encoding.encode import encode, refuse_losses
 
         conv = _with_system(chat.conversation, self.settings.system)
         try:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from toolgrove.core.errors import ModelError
-from toolgrove.encode.tokenizer import load_tokenizer
+from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.engine import local
 from toolgrove.engine.base import Finish, Sampling, generate
 from toolgrove.engine.local import LocalEngine

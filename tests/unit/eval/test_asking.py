@@ -5,7 +5,7 @@ import json
 import pytest
 
 from toolgrove.core.errors import EvalError
-from toolgrove.encode.tokenizer import load_tokenizer
+from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.engine.scripted import ScriptedEngine
 from toolgrove.eval.asking import Subject, ask, dialect_name
 from toolgrove.eval.bfcl import load_checker

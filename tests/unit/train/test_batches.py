@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgrove.core.spans import Kind
-from toolgrove.encode.encoded import Encoded, TokenSpan
+from toolgrove.encoding.encoded import Encoded, TokenSpan
 from toolgrove.train.batches import LengthBatches, Plan, Share, collate
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from toolgrove.core.errors import ConfigError, DataError, TemplateError
 from toolgrove.core.messages import Conversation, Role
 from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
-from toolgrove.encode.encoded import Encoded, TokenSpan
-from toolgrove.encode.loss import LossRule, Weighted, parse_loss_scale
-from toolgrove.encode.tokenizer import Tokenizer
+from toolgrove.encoding.encoded import Encoded, TokenSpan
+from toolgrove.encoding.loss import LossRule, Weighted, parse_loss_scale
+from toolgrove.encoding.tokenizer import Tokenizer
 from toolgrove.templates.dialect import Dialect, Turn
 
 

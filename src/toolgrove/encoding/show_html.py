@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from toolgrove.core.spans import Kind
-from toolgrove.encode.show import COLOURS, COLUMNS, Piece, Total, rows_of, visible
+from toolgrove.encoding.show import COLOURS, COLUMNS, Piece, Total, rows_of, visible
 
 
 class Shown(NamedTuple):

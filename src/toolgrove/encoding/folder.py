@@ -10,7 +10,7 @@ from typing import Any
 
 from toolgrove.core.errors import ModelError
 from toolgrove.data.sources import pypi_wheel
-from toolgrove.templates import detect
+from toolgrove.templates.detect import dialect_in
 from toolgrove.templates.dialect import Dialect
 
 _SOURCES = ("hf:", "ms:", "pypi:")
@@ -42,8 +42,7 @@ def dialect_for(
 
     ``agent`` None: exactly the maker's own template; else that agent template on the model's turns.
     """
-    folder = text_folder(path_or_id)
-    return detect.dialect_for(folder, agent=agent, options=options, today=today)
+    return dialect_in(text_folder(path_or_id), None, agent, options, today)
 
 
 def _fetched(spec: str) -> Path:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
 from toolgrove.core.spans import MARKUP, Kind
-from toolgrove.encode.folder import text_folder
+from toolgrove.encoding.folder import text_folder
 
 _PROBES = (
     "Hello, world!  Two spaces.",

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolgrove.core.spans import Kind
-from toolgrove.encode.encoded import Encoded, TokenSpan
-from toolgrove.encode.show import COLOURS, coloured, legend, pieces, rows_of, totals, visible
-from toolgrove.encode.show_html import Shown, coloured_html, page
+from toolgrove.encoding.encoded import Encoded, TokenSpan
+from toolgrove.encoding.show import COLOURS, coloured, legend, pieces, rows_of, totals, visible
+from toolgrove.encoding.show_html import Shown, coloured_html, page
 
 
 class Bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from toolgrove.core.spans import Kind
-from toolgrove.encode.encoded import Encoded
+from toolgrove.encoding.encoded import Encoded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
