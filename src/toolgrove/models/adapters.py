@@ -61,8 +61,10 @@ def load_adapter(model: PreTrainedModel, folder: Path, name: str = "default") ->
     """The model with the trained adapter of ``folder`` on it, for inference."""
     from peft import PeftModel
 
+    from toolgrove.models.quiet import quiet_transformers
+
     check_adapter(folder)
-    with adapter_errors(folder):
+    with adapter_errors(folder), quiet_transformers():
         return PeftModel.from_pretrained(
             model, str(folder), adapter_name=name, autocast_adapter_dtype=False
         )

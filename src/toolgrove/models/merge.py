@@ -27,13 +27,15 @@ TOKENIZER_FILES = (
 """What a model folder holds beside its weights and config, where the model has it."""
 
 _CHECK_TOKENS = 24
-_ROUNDING = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.03}
+_TOLERANCE = 1e-3
+"""How far the sum in float32 may be from base plus adapter, in spreads of the logits."""
 
 
 class Merged(NamedTuple):
     """The folder of the merged model, and how far its logits are from base plus adapter.
 
-    ``difference`` is the largest difference of a logit over the spread of the logits.
+    ``difference`` is the largest difference of a logit over the spread of the logits; beyond
+    float32's it is the rounding of the format that the weights are stored in.
     """
 
     folder: Path
@@ -43,8 +45,8 @@ class Merged(NamedTuple):
 def merge_lora(base: Path, adapter: Path, out: Path, *, overwrite: bool = False) -> Merged:
     """Writes ``out``: the base model with the adapter's update in its weights, ready to load.
 
-    The sum is made in float32 and stored in the base's own format. Law: the logits of the written
-    model equal those of base plus adapter up to the rounding of that format; else ModelError.
+    The sum is made in float32 and stored in the base's own format. Law: the logits of the sum equal
+    those of base plus adapter, and the written weights are that sum, rounded once; else ModelError.
     ``out`` appears whole or not at all.
     """
     from toolgrove.models.adapters import check_adapter
@@ -88,20 +90,27 @@ def _write_merged(base: Path, adapter: Path, work: Path) -> float:
     ids = _some_ids(int(tuned.config.vocab_size))
     with torch.no_grad():
         before = tuned(input_ids=ids).logits
-        merged: Any = tuned.merge_and_unload()
         with quiet_transformers():
+            merged: Any = tuned.merge_and_unload()
+            exact = _spreads(merged(input_ids=ids).logits, before)
             merged.to(stored).save_pretrained(work)
-        written = load_model(work, torch.float32)
-        after = written(input_ids=ids).logits  # pyright: ignore
-    difference = float((before - after).abs().max() / before.std().clamp_min(1e-6))
-    name = str(stored).removeprefix("torch.")
-    if not difference <= _ROUNDING.get(name, 0.15):
+        written: Any = load_model(work, torch.float32)
+        after = written(input_ids=ids).logits
+    weights = written.state_dict()
+    whole = all(torch.equal(w.float(), weights[name]) for name, w in merged.state_dict().items())
+    if not (exact <= _TOLERANCE and whole):
+        what = f"by {exact:.3g}" if whole else "in what was written"
         raise ModelError(
-            f"the merged model's logits differ from base plus adapter by {difference:.3g}",
+            f"the merged model differs from base plus adapter {what}",
             where=str(adapter),
             hint="nothing was written; was the adapter trained on this very base model?",
         )
-    return difference
+    return _spreads(after, before)
+
+
+def _spreads(logits: torch.Tensor, reference: torch.Tensor) -> float:
+    """The largest difference of a logit, in standard deviations of the reference."""
+    return float((logits - reference).abs().max() / reference.std().clamp_min(1e-6))
 
 
 def _stored_dtype(base: Path) -> torch.dtype:
