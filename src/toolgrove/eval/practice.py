@@ -23,6 +23,9 @@ from toolgrove.eval.overlap import part
 CANDIDATES = 40
 """Among so many random tools the one most like the right one is a hard distractor."""
 
+NEARBY = 24
+"""How many waiting requests are tried as the next one of a row."""
+
 
 class PracticeSettings(Settings):
     """Which cases become training rows, and how."""
@@ -45,8 +48,13 @@ class PracticeSettings(Settings):
     parallel: float = Field(default=0.3, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
 
+    turns: list[float] = [0.4, 0.2, 0.2, 0.2]
+    """How often a row holds 1, 2, 3, ... requests one after the other, as shares of rows. Requests
+    of one row share its tools, so that the same compute teaches more calls."""
+
     distractors: list[float] = [0.3, 0.3, 0.25, 0.15]
-    """How often a row offers 0, 1, 2, ... tools beside the right ones, as shares of rows."""
+    """How often a request finds 0, 1, 2, ... tools beside its own, as shares of rows; tools of the
+    other requests of the row count."""
 
     hard: float = Field(default=0.5, ge=0, le=1)
     """Share of added distractors that resemble the right tool."""
@@ -54,11 +62,14 @@ class PracticeSettings(Settings):
     variants: int = Field(default=0, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
-    drills: float = Field(default=0.6, ge=0)
-    """Made-up requests, as a multiple of the rows made of cases."""
+    drills: list[float] = [0.5, 0.3, 0.2]
+    """How often a row gets 0, 1, 2, ... made-up requests for its tools, as shares of rows."""
 
-    max_characters: int = Field(default=1250, ge=1)
+    max_characters: int = Field(default=2000, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
+
+    longest_function: int = Field(default=900, ge=1)
+    """Longest function, in characters of its JSON; cases that call longer ones are left out."""
 
     seed: int = 0
     """Seed of everything random here."""
@@ -86,13 +97,11 @@ def practice(
     left_out = Counter({"overlap": len(parted.overlapping)})
     chosen = _chosen(parted.apart, checker, settings, rng, left_out)
     called = {call.name for row in chosen for call in row.calls}
-    maker = _Maker(settings, rng, _library(parted.apart, settings.max_characters, called))
-    rows: list[JSON] = []
-    for labelled in chosen:
-        made = maker.rows(labelled)
-        left_out["too long"] += not made
-        rows += made
-    rows += _drills(parted.apart, chosen, round(settings.drills * len(rows)), settings)
+    library = _library(parted.apart, settings.longest_function, called)
+    maker = _Maker(settings, rng, library, Words.of(chosen))
+    requests = [version for labelled in chosen for version in maker.versions(labelled)]
+    rng.shuffle(requests)
+    rows = maker.rows(requests, left_out)
     rng.shuffle(rows)
     return Practice(rows, +left_out)
 
@@ -111,7 +120,9 @@ def _chosen(
         labelled = label(case)
         reason = _reason_against(labelled, checker)
         called = case.gold[0].name if case.gold else ""
-        if reason is None and taken[called] >= settings.per_function:
+        if reason is None and _longest(case) > settings.longest_function:
+            reason = "too long"
+        elif reason is None and taken[called] >= settings.per_function:
             reason = "enough of this function"
         elif reason is None and len(case.gold) > 1 and rng.random() >= settings.parallel:
             reason = "several calls"
@@ -121,22 +132,6 @@ def _chosen(
         else:
             left_out[reason] += 1
     return chosen
-
-
-def _drills(
-    cases: Sequence[Case], chosen: Sequence[Labelled], count: int, settings: PracticeSettings
-) -> list[JSON]:
-    """Rows with made-up requests, each function of the cases as often as any other."""
-    rng = random.Random(settings.seed)
-    library = _library(cases, settings.max_characters, None)
-    maker = _Maker(settings, rng, library)
-    words = Words.of(chosen)
-    rows: list[JSON] = []
-    for _ in range(3 * count if library else 0):
-        made = drill(rng.choice(library), words, rng)
-        row = maker.row(made) if made is not None else None
-        rows += [row] if row is not None and len(rows) < count else []
-    return rows
 
 
 def _reason_against(row: Labelled, checker: Checker) -> str | None:
@@ -156,7 +151,13 @@ def _library(cases: Sequence[Case], longest: int, names: AbstractSet[str] | None
     functions are ever called, and not to choose by the question.
     """
     known = {_name(f): f for case in cases for f in case.functions if _wanted(f, names)}
-    return [function for function in known.values() if 3 * len(json.dumps(function)) < longest]
+    return [function for function in known.values() if len(json.dumps(function)) <= longest]
+
+
+def _longest(case: Case) -> int:
+    """The length of the longest function that the case calls."""
+    names = {accepted.name for accepted in case.gold}
+    return max((len(json.dumps(f)) for f in case.functions if f["name"] in names), default=0)
 
 
 def _wanted(function: JSON, names: AbstractSet[str] | None) -> bool:
@@ -168,56 +169,108 @@ class _Maker:
     settings: PracticeSettings
     rng: random.Random
     library: list[JSON]
+    words: Words
 
-    def rows(self, row: Labelled) -> list[JSON]:
-        """The row and its variants, each with tools of its own; none when too long."""
-        versions = [row]
+    def versions(self, request: Labelled) -> list[Labelled]:
+        """The request and its variants."""
+        versions = [request]
         for _ in range(self.settings.variants):
-            other = with_other_numbers(row, self.rng)
+            other = with_other_numbers(request, self.rng)
             versions += [other] if other is not None else []
-        made = (self.row(version) for version in versions)
-        return [row for row in made if row is not None]
+        return versions
 
-    def row(self, row: Labelled) -> JSON | None:
-        """One row with drawn tools, with fewer of them where more would make it too long."""
-        shares = self.settings.distractors
-        count = self.rng.choices(range(len(shares)), shares)[0]
-        for fewer in range(count, -1, -1):
-            made = _canonical(row, self._tools(row, fewer))
-            if len(json.dumps(made, ensure_ascii=False)) <= self.settings.max_characters:
-                return made
-        return None
+    def rows(self, requests: Sequence[Labelled], left_out: Counter[str]) -> list[JSON]:
+        """Rows of one or more requests each; counts the requests that are too long for any."""
+        waiting = list(requests)
+        rows: list[JSON] = []
+        while waiting:
+            first = waiting.pop()
+            if self._row([first], []) is None:
+                left_out["too long"] += 1
+                continue
+            group = [first]
+            wanted = self._count(self.settings.turns) + 1
+            for other in self._nearby(first, waiting):
+                if len(group) < wanted and self._row([*group, other], []) is not None:
+                    group.append(other)
+                    waiting.remove(other)
+            rows.append(self._filled(group))
+        return rows
 
-    def _tools(self, row: Labelled, count: int) -> list[JSON]:
-        """The called functions and ``count`` others in any order."""
-        called = {call.name for call in row.calls}
-        right = [f for f in row.case.functions if f["name"] in called]
-        taken = {_name(f) for f in row.case.functions} | {_about(f) for f in row.case.functions}
-        tools = list(right)
-        for _ in range(count):
-            free = [f for f in self.library if not {_name(f), _about(f)} & taken]
-            if not free:
-                break
-            other = self._distractor(right[0], free)
-            taken |= {_name(other), _about(other)}
-            tools.append(other)
-        self.rng.shuffle(tools)
-        return tools
+    def _count(self, shares: Sequence[float]) -> int:
+        return self.rng.choices(range(len(shares)), shares)[0]
 
-    def _distractor(self, right: JSON, free: Sequence[JSON]) -> JSON:
-        if self.rng.random() >= self.settings.hard:
-            return self.rng.choice(free)
+    def _nearby(self, first: Labelled, waiting: Sequence[Labelled]) -> list[Labelled]:
+        """Requests that may follow: those for the same functions before any others."""
+        names = {call.name for call in first.calls}
+        same = [r for r in waiting if {call.name for call in r.calls} <= names]
+        others = [r for r in waiting[-NEARBY:] if not {call.name for call in r.calls} <= names]
+        return [*same, *others]
+
+    def _filled(self, group: list[Labelled]) -> JSON:
+        """The row of a group with distractors and made-up requests, as far as they fit."""
+        row = self._row(group, []) or {}
+        tools = list(_called(group).values())
+        others: list[JSON] = []
+        for _ in range(self._count(self.settings.distractors) + 1 - len(tools)):
+            other = self._distractor([*tools, *others], group)
+            longer = self._row(group, [*others, other]) if other is not None else None
+            if other is not None and longer is not None:
+                others, row = [*others, other], longer
+        for _ in range(self._count(self.settings.drills)):
+            made = drill(self.rng.choice([*tools, *others]), self.words, self.rng)
+            if made is None:
+                continue
+            place = self.rng.randrange(len(group) + 1)
+            longer = self._row([*group[:place], made, *group[place:]], others)
+            if longer is not None:
+                group, row = [*group[:place], made, *group[place:]], longer
+        return row
+
+    def _row(self, group: Sequence[Labelled], others: Sequence[JSON]) -> JSON | None:
+        """The row of a group; None when it is too long or its functions cannot stand together."""
+        called = list(_called(group).values())
+        tools = [*called, *(function for function in others if function not in called)]
+        if min(len({_name(f) for f in tools}), len({_about(f) for f in tools})) < len(tools):
+            return None
+        if len(group) > 1 and any(len(r.case.conversation.messages) > 1 for r in group):
+            return None
+        row = _canonical(group, self.rng.sample(tools, len(tools)))
+        fits = len(json.dumps(row, ensure_ascii=False)) <= self.settings.max_characters
+        return row if fits else None
+
+    def _distractor(self, tools: Sequence[JSON], group: Sequence[Labelled]) -> JSON | None:
+        """A function that no request of the group was written for."""
+        known = [*tools, *(f for request in group for f in request.case.functions)]
+        taken = {_name(f) for f in known} | {_about(f) for f in known}
+        free = [f for f in self.library if not {_name(f), _about(f)} & taken]
+        if not free or self.rng.random() >= self.settings.hard:
+            return self.rng.choice(free) if free else None
         candidates = self.rng.sample(free, min(CANDIDATES, len(free)))
-        wanted = _topic(right)
+        wanted = _topic(tools[0])
         return max(candidates, key=lambda function: len(_topic(function) & wanted))
 
 
-def _canonical(row: Labelled, tools: Sequence[JSON]) -> JSON:
+def _called(group: Sequence[Labelled]) -> dict[str, JSON]:
+    """The functions that the calls of a group need, by their text."""
+    found: dict[str, JSON] = {}
+    for request in group:
+        names = {call.name for call in request.calls}
+        for function in request.case.functions:
+            if function["name"] in names:
+                found.setdefault(json.dumps(function, sort_keys=True), function)
+    return found
+
+
+def _canonical(group: Sequence[Labelled], tools: Sequence[JSON]) -> JSON:
     from toolgrove.data.canonical import to_row
 
-    answer = Message(Role.ASSISTANT, None, calls=row.calls, has_content=False)
-    messages = (*row.case.conversation.messages, answer)
-    return to_row(Conversation(messages, tuple(tool(function) for function in tools)))
+    messages: list[Message] = []
+    for request in group:
+        messages += request.case.conversation.messages
+        answer = Message(Role.ASSISTANT, None, calls=request.calls, has_content=False)
+        messages.append(answer)
+    return to_row(Conversation(tuple(messages), tuple(tool(function) for function in tools)))
 
 
 def _name(function: JSON) -> str:

@@ -46,11 +46,12 @@ def case(number: int, *others: int, text: str | None = None) -> Case:
     return Case(f"case_{number}", "made", talk, functions, (gold,))
 
 
-def asked(row: dict) -> Case:
-    """A training row seen as a case, to compare it with evaluation cases."""
+def asked(row: dict) -> list[Case]:
+    """A training row seen as one case for each request, to compare it with evaluation cases."""
     talk = conversation(row)
     functions = tuple(t.function for t in talk.tools)
-    return Case("row", "row", talk, functions, ())
+    requests = [m for m in talk.messages if m.role is Role.USER]
+    return [Case("row", "row", Conversation((m,)), functions, ()) for m in requests]
 
 
 @given(
@@ -64,26 +65,46 @@ def test_no_row_shares_anything_with_the_evaluation(train, held, seed) -> None:
     made = practice([case(a, b) for a, b in train], evaluation, Agreeing(), settings)
     taken = frozenset().union(*(keys(c) for c in evaluation))
     for row in made.rows:
-        assert not keys(asked(row)) & taken
+        for request in asked(row):
+            assert not keys(request) & taken
 
 
-def test_rows_hold_the_called_tool_and_distinct_others() -> None:
+def test_rows_hold_the_called_tools_and_distinct_others() -> None:
     cases = [case(n) for n in range(20)]
     settings = PracticeSettings(
-        distractors=[0, 0, 0, 1], variants=1, drills=0.5, max_characters=4000
+        distractors=[0, 0, 0, 1], variants=1, turns=[0, 1], drills=[0, 1], max_characters=9000
     )
     made = practice(cases, [], Agreeing(), settings)
-    assert len(made.rows) == 60
+    assert sum(len(asked(row)) for row in made.rows) == 40 + len(made.rows)  # a drill in each
     for row in made.rows:
         names = [t["function"]["name"] for t in row["tools"]]
-        (call,) = row["messages"][-1]["tool_calls"]
-        assert call["function"]["name"] in names
         assert len(set(names)) == len(names) == 4
+        for message in row["messages"][1::2]:
+            (call,) = message["tool_calls"]
+            assert call["function"]["name"] in names
+
+
+def test_requests_for_the_same_function_share_a_row_first() -> None:
+    cases = [case(n % 5, text=f"Order {100 + n % 5} pieces, please: {n}.") for n in range(20)]
+    settings = PracticeSettings(
+        per_function=4, turns=[0, 0, 0, 1], distractors=[1], drills=[1], variants=0
+    )
+    made = practice(cases, [], Agreeing(), settings)
+    assert sorted(len(row["tools"]) for row in made.rows) == [1] * 5
+    assert {len(asked(row)) for row in made.rows} == {4}
+
+
+@given(st.integers(400, 4000))
+def test_no_row_is_longer_than_allowed(longest: int) -> None:
+    settings = PracticeSettings(max_characters=longest, turns=[1, 1, 1], drills=[1, 1, 1])
+    made = practice([case(n) for n in range(15)], [], Agreeing(), settings)
+    assert all(len(json.dumps(row, ensure_ascii=False)) <= longest for row in made.rows)
+    assert made.rows or made.left_out["too long"]
 
 
 def test_each_left_out_case_has_a_reason() -> None:
     cases = [case(1, text="Ordena número 101"), case(2, text="Order some"), case(3), case(3)]
-    settings = PracticeSettings(per_function=1, variants=0, drills=0, distractors=[1])
+    settings = PracticeSettings(per_function=1, variants=0, turns=[1], drills=[1], distractors=[1])
     made = practice(cases, [case(4)], Agreeing(), settings)
     assert len(made.rows) == 1
     reasons = {"not English": 1, "values not in the question": 1, "enough of this function": 1}
