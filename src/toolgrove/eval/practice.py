@@ -42,13 +42,13 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(default=2, ge=1)
+    per_function: int = Field(default=6, ge=1)
     """At most so many cases that call the same function."""
 
     parallel: float = Field(default=0.3, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
 
-    turns: list[float] = [0.4, 0.2, 0.2, 0.2]
+    turns: list[float] = [0.2, 0.2, 0.3, 0.3]
     """How often a row holds 1, 2, 3, ... requests one after the other, as shares of rows. Requests
     of one row share its tools, so that the same compute teaches more calls."""
 
@@ -59,13 +59,13 @@ class PracticeSettings(Settings):
     hard: float = Field(default=0.5, ge=0, le=1)
     """Share of added distractors that resemble the right tool."""
 
-    variants: int = Field(default=0, ge=0)
+    variants: int = Field(default=1, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
-    drills: list[float] = [0.5, 0.3, 0.2]
+    drills: list[float] = [0.2, 0.3, 0.3, 0.2]
     """How often a row gets 0, 1, 2, ... made-up requests for its tools, as shares of rows."""
 
-    max_characters: int = Field(default=2000, ge=1)
+    max_characters: int = Field(default=3000, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
     longest_function: int = Field(default=900, ge=1)
