@@ -23,7 +23,8 @@ _PROBES = (
     "line one\n\n    indented\ttab",
 )
 _MODEL_TEXT = frozenset({Kind.TEXT, Kind.THINKING})
-_CACHE_LIMIT = 200_000
+_CACHE_CHARACTERS = 10_000_000
+"""How much text the memory of pieces holds before it starts anew (about 200 MB with its ids)."""
 
 
 class Piece(NamedTuple):
@@ -48,6 +49,7 @@ class Tokenizer:
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
         self._plain = Backend.from_str(json.dumps(_without_control(settings)))
         self._pieces: dict[str, Piece] = {}
+        self._remembered = 0
 
     @cached_property
     def _backend(self) -> Backend:
@@ -91,8 +93,10 @@ class Tokenizer:
         """A text as data: no control token is recognized in it. Results are kept and shared."""
         known = self._pieces.get(text)
         if known is None:
-            if len(self._pieces) >= _CACHE_LIMIT:
+            self._remembered += len(text)
+            if self._remembered > _CACHE_CHARACTERS:
                 self._pieces.clear()
+                self._remembered = len(text)
             encoding = self._plain.encode(text, add_special_tokens=False)
             known = Piece(tuple(encoding.ids), tuple(start for start, _ in encoding.offsets))
             self._pieces[text] = known
