@@ -82,7 +82,7 @@ class DemoSettings(Settings):
 
     training: dict[str, Any] = {
         "torch_dtype": "auto",
-        "attn_impl": "eager",
+        "attn_impl": "sdpa",
         "lora_rank": 16,
         "lora_alpha": 32,
         "lora_dropout": 0.0,
