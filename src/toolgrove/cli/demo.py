@@ -112,7 +112,9 @@ def run(settings: DemoSettings) -> int:
     demo.rows()
     before = demo.measure("before", settings.model)
     if not demo.train():
-        demo.console.print("to go on where this stopped: toolgrove demo", style="bold")
+        demo.console.print(
+            f"to finish the demo: toolgrove demo --output_dir {settings.output_dir}", style="bold"
+        )
         return 130
     demo.merge()
     after = demo.measure("after", str(demo.merged))
