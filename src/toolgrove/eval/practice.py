@@ -42,7 +42,7 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(default=6, ge=1)
+    per_function: int = Field(default=5, ge=1)
     """At most so many cases that call the same function."""
 
     parallel: float = Field(default=0.3, ge=0, le=1)
@@ -68,7 +68,7 @@ class PracticeSettings(Settings):
     max_characters: int = Field(default=3000, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
-    longest_function: int = Field(default=900, ge=1)
+    longest_function: int = Field(default=800, ge=1)
     """Longest function, in characters of its JSON; cases that call longer ones are left out."""
 
     seed: int = 0
