@@ -275,9 +275,12 @@ def test_two_processes_compute_what_one_does(settings, tmp_path):
             script.write_text(SCRIPT, encoding="utf-8")
             launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
             words = ["--nproc_per_node", str(processes), str(script), chosen.model_dump_json()]
-            subprocess.run([*launch, *words], check=True, timeout=300)
+            subprocess.run([*launch, *words], check=True, timeout=300, cwd=tmp_path)
         return [(x["loss"], x["tokens"]) for x in lines(tmp_path / name)]
 
     one, two = losses("one", 1), losses("two", 2)
     assert [tokens for _, tokens in one] == [tokens for _, tokens in two]
     assert [loss for loss, _ in one] == pytest.approx([loss for loss, _ in two], abs=1e-5)
+    checkpoint = tmp_path / "two" / "checkpoint-5"
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {file.name for file in checkpoint.iterdir()}
+    assert sorted(entry.name for entry in tmp_path.glob("checkpoint*")) == []

@@ -29,9 +29,9 @@ def agreed_folder(settings: SftSettings) -> Path:
     if ranks() == 1:
         return run_folder(settings)
     from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
+    from torch import distributed
 
-    PartialState()
-    chosen = [str(run_folder(settings)) if rank() == 0 else ""]
-    broadcast_object_list(chosen)
-    return Path(chosen[0])
+    PartialState()  # connects the processes
+    chosen = [str(run_folder(settings)) if rank() == 0 else None]
+    distributed.broadcast_object_list(chosen, src=0)
+    return Path(str(chosen[0]))
