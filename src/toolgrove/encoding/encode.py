@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from toolgrove.core.errors import ConfigError, DataError, TemplateError
 from toolgrove.core.messages import Conversation, Role
-from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
+from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, cut, text_of
 from toolgrove.encoding.encoded import Encoded, TokenSpan
 from toolgrove.encoding.loss import LossRule, Weighted, parse_loss_scale
 from toolgrove.encoding.tokenizer import Tokenizer
@@ -144,7 +144,7 @@ class _Chain:
 
     def add(self, prompt: list[Span]) -> None:
         """Adds what the prompt says beyond what stands already."""
-        gap = _after(prompt, len(self._text))
+        _, gap = cut(prompt, len(self._text))
         if gap:
             self.stretches.append(_Stretch(gap))
         self._text = text_of(prompt)
@@ -296,15 +296,6 @@ class _Writer:
             self.spans[-1] = last._replace(end=len(self.ids))
         else:
             self.spans.append(TokenSpan(start, len(self.ids), span.kind, span.message))
-
-
-def _after(spans: list[Span], length: int) -> list[Span]:
-    """The spans beyond the first ``length`` characters."""
-    for index, span in enumerate(spans):
-        if length < len(span.text):
-            return [span._replace(text=span.text[length:]), *spans[index + 1 :]]
-        length -= len(span.text)
-    return []
 
 
 def _shortened(conv: Conversation, truncation: Truncation) -> list[Conversation]:

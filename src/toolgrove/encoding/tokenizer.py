@@ -85,10 +85,6 @@ class Tokenizer:
         """The text of the ids, control tokens kept."""
         return self._backend.decode(ids, skip_special_tokens=False)
 
-    def token_text(self, token: int) -> str:
-        """One token as the vocabulary spells it."""
-        return self._backend.id_to_token(token) or ""
-
     def piece(self, text: str) -> Piece:
         """A text as data: no control token is recognized in it. Results are kept and shared."""
         known = self._pieces.get(text)

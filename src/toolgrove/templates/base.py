@@ -301,3 +301,9 @@ def thinking_spans(thinking: str, message: int) -> list[Span]:
         *inner,
         Span(f"\n{THINK_CLOSE}\n\n", Kind.THINK_CLOSE, message),
     ]
+
+
+def composed_thinking(scene: Scene, part: Part) -> list[Span]:
+    """The thinking block that a composed dialect writes where the family has no place for one."""
+    thinking = None if scene.native else scene.messages[part.message].thinking
+    return thinking_spans(thinking, part.message) if thinking else []

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.messages import Conversation, Message, Reply, Role, Tool, ToolCall
-from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, text_of
+from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, cut, text_of
 from toolgrove.templates import probe
 from toolgrove.templates.base import (
     THINK_CLOSE,
@@ -169,7 +169,7 @@ class Dialect:
         answered = index + 1 < len(messages) and messages[index + 1].role is Role.TOOL
         prompt = self._render(script, index, generate=True)
         whole = self._render(script, index + 1, answered=answered)
-        before, after = _cut(whole, len(text_of(prompt)))
+        before, after = cut(whole, len(text_of(prompt)))
         goes_on = text_of(before) == text_of(prompt)
         completion = after if goes_on else _emitted(prompt, whole, index)
         last = max((n for n, s in enumerate(completion) if _writes(s, index)), default=-1)
@@ -251,21 +251,6 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, list):
         return [_ordered(item) for item in value]  # pyright: ignore
     return value
-
-
-def _cut(spans: list[Span], length: int) -> tuple[list[Span], list[Span]]:
-    """The spans before and after the first ``length`` characters."""
-    for index, span in enumerate(spans):
-        if length < len(span.text):
-            if length == 0:
-                return spans[:index], spans[index:]
-            left, right = (
-                span._replace(text=span.text[:length]),
-                span._replace(text=span.text[length:]),
-            )
-            return [*spans[:index], left], [right, *spans[index + 1 :]]
-        length -= len(span.text)
-    return spans, []
 
 
 def _writes(span: Span, message: int) -> bool:

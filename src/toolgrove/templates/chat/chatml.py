@@ -13,8 +13,8 @@ from toolgrove.templates.base import (
     Scene,
     Turn,
     add_chat,
+    composed_thinking,
     scaffold,
-    thinking_spans,
 )
 
 _SMOLLM2 = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -46,10 +46,8 @@ class ChatML(ChatTemplate):
         return chatml_frame(turn, self.parts(scene, turn))
 
     def content(self, scene: Scene, turn: Turn, part: Part) -> list[Span]:
-        message = scene.messages[part.message]
-        thinking = None if scene.native else message.thinking
-        block = thinking_spans(thinking, part.message) if thinking else []
-        return block + self.body(scene, part, message.text)
+        text = scene.messages[part.message].text
+        return composed_thinking(scene, part) + self.body(scene, part, text)
 
     def tail(self, scene: Scene) -> list[Span]:
         return [scaffold("<|im_start|>assistant\n")]

@@ -16,8 +16,8 @@ from toolgrove.templates.base import (
     Scene,
     Turn,
     add_chat,
+    composed_thinking,
     scaffold,
-    thinking_spans,
 )
 from toolgrove.templates.chat.chatml import system_message
 
@@ -152,7 +152,5 @@ def _turn(turn: Turn, tool_role: str, body: list[Span]) -> list[Span]:
 
 
 def _content(template: ChatTemplate, scene: Scene, part: Part) -> list[Span]:
-    message = scene.messages[part.message]
-    thinking = None if scene.native else message.thinking
-    block = thinking_spans(thinking, part.message) if thinking else []
-    return block + template.body(scene, part, message.text.strip())
+    text = scene.messages[part.message].text.strip()
+    return composed_thinking(scene, part) + template.body(scene, part, text)
