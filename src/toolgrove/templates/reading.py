@@ -325,7 +325,17 @@ def find_call(window: Window, mark: str, call_at: Callable[[Window, int], Scan |
         found = call_at(window, begin)
         if found is not None:
             return found
+        if cut_off(window, begin, call_at):
+            return Scan(len(text), len(text))
         position = begin + len(mark)
+
+
+def cut_off(window: Window, begin: int, call_at: Callable[[Window, int], Scan | None]) -> bool:
+    """Whether the end of the reply cuts off a call that begins at ``begin``.
+
+    Nothing after such a place is a call: it is data of the one that was cut off.
+    """
+    return window.final and call_at(window._replace(final=False), begin) is not None
 
 
 def held(text: str, start: int, mark: str) -> int:

@@ -211,3 +211,11 @@ def test_xing_shows_thinking_only_after_the_last_input():
     assert "Good." in d.text(conv)
     assert "Look." in tg.dialect("xing4_0", options={"preserve_thinking": True}).text(conv)
     assert not d.losses(conv)
+
+
+def test_nothing_inside_a_cut_off_call_is_a_call():
+    d = tg.dialect("chatml", agent="hunyuan_hermes")
+    cut_off = '<tool_calls><tool_call>send\n```json\n{"text": "<tool_call>drop {} and'
+    reply = d.read(cut_off)
+    assert reply.calls == ()
+    assert not reply.complete

@@ -20,7 +20,7 @@ from toolgrove.templates.grammar import (
     optional,
     sequence,
 )
-from toolgrove.templates.reading import held, past_space, system_span
+from toolgrove.templates.reading import cut_off, held, past_space, system_span
 from toolgrove.templates.repeated import written_once
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
@@ -139,6 +139,8 @@ class GptOss(AgentTemplate):
             found = _call_at(window, opener.start())
             if found is not None:
                 return found
+            if cut_off(window, opener.start(), _call_at):
+                return Scan(len(text), len(text))
             position = opener.end()
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:

@@ -90,8 +90,8 @@ class HunyuanHermes(AgentTemplate):
             if begin >= window.limit:
                 return Scan(begin, begin)
             end, call = _call_at(window, begin)
-            if end == INCOMPLETE and not window.final:
-                return Scan(begin, len(text))
+            if end == INCOMPLETE:  # what a cut-off call holds is data, never a call of its own
+                return Scan(len(text) if window.final else begin, len(text))
             if call is not None:
                 return Scan(begin, end, (call,))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
@@ -127,7 +126,6 @@ class TaggedCalls(AgentTemplate):
                 Span(form.named, Kind.CALL_MARK, call=index),
             )
             for key, value in call.arguments.items():
-                _refuse_markup(call, key, step)
                 text = form.print_native(value) if step.native else write_value(value)
                 plain = step.native and not isinstance(value, str)
                 quoted = form.cdata and not plain and any(mark in text for mark in "<&\n")
@@ -177,8 +175,8 @@ class TaggedCalls(AgentTemplate):
                 return Scan(safe, safe)
             begin, mark = min(found)
             end, call = self._call_at(window, begin)
-            if end == INCOMPLETE and not window.final:
-                return Scan(begin, len(text))
+            if end == INCOMPLETE:  # what a cut-off call holds is data, never a call of its own
+                return Scan(len(text) if window.final else begin, len(text))
             if call is not None:
                 return Scan(begin, end, (call,))
             position = begin + len(mark)
@@ -313,15 +311,6 @@ def _marks(text: str) -> tuple[str, ...]:
 def _begins(text: str, position: int, mark: str) -> bool:
     """Whether the text's end could still become the mark."""
     return len(text) - position < len(mark) and mark.startswith(text[position:])
-
-
-def _refuse_markup(call: ToolCall, key: str, step: Step) -> None:
-    """A name of an argument that holds markup could be read as a call where a reply is cut off."""
-    if "<" in key and not step.native:
-        raise TemplateError(
-            f"the argument name {key!r} of the call of {call.name!r} holds markup",
-            hint='take it out of the name, or use a template that writes JSON, such as "hermes"',
-        )
 
 
 def _past(text: str, position: int, marks: tuple[str, ...]) -> int:
