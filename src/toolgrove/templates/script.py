@@ -10,6 +10,7 @@ from toolgrove.core.messages import Conversation, Message, Role, ToolCall
 from toolgrove.core.spans import Kind, Span, text_of
 from toolgrove.templates.base import AgentTemplate, Part, Turn, tagged
 from toolgrove.templates.readback import refuse_unless_read_back
+from toolgrove.templates.repeated import tool_text
 from toolgrove.templates.values import Place, Result, Step, ToolText
 
 
@@ -39,7 +40,7 @@ class Script:
         if self._tool_text is None:
             first = conv.messages[0] if conv.messages else None
             system = first.text if first is not None and first.role is Role.SYSTEM else None
-            self._tool_text = self.agent.write_tools(conv.tools, system, self.default_system)
+            self._tool_text = tool_text(self.agent, conv.tools, system, self.default_system)
         return self._tool_text
 
     def turns(self, count: int, answered: bool) -> tuple[Turn, ...]:

@@ -17,6 +17,7 @@ from toolgrove.templates.base import (
     said,
     scaffold,
 )
+from toolgrove.templates.repeated import tool_text
 from toolgrove.templates.values import NextTurn, ThinkMarks
 
 _START = "[gMASK]<sop>"
@@ -161,7 +162,7 @@ def _head(scene: Scene, default_system: str | None, newline: str) -> list[Span]:
         spans = scene.tool_text.system
         leads = bool(spans) and spans[0].kind is Kind.SYSTEM
         return [start, header if leads else own_line, *spans]
-    tools = scene.agent.write_tools(scene.conversation.tools, None, None)
+    tools = tool_text(scene.agent, scene.conversation.tools, None, None)
     return [start, own_line, *tools.system, *system]
 
 
