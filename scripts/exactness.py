@@ -15,6 +15,8 @@ from typing import Any
 
 import toolgrove as tg
 from toolgrove.core.errors import ToolgroveError
+from toolgrove.core.spans import text_of
+from toolgrove.templates.writing import Turn
 
 HERE = Path(__file__).parents[1]
 GOLDENS = HERE.parent / "shared" / "goldens" / "vendor"
@@ -65,14 +67,40 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def is_equal(name: str, record: dict[str, Any], scenario: dict[str, Any]) -> bool:
-    """Whether our text and prompt are the maker's, character for character."""
+    """Whether our text, prompt and turns are the maker's, character for character."""
     dialect = tg.dialect(name, options=record["kwargs"], today=TODAY)
     try:
         conv = tg.conversation(row_of(scenario, record["args_mode"]))
         text, prompt = dialect.text(conv), dialect.prompt(conv)
+        turns = {turn.message: turn for turn in dialect.turns(conv)}
     except ToolgroveError:
         return False
-    return text == record["text"] and record["text_gen"] in (None, prompt)
+    return (
+        text == record["text"]
+        and record["text_gen"] in (None, prompt)
+        and all(
+            span["message"] in turns and is_turn(turns[span["message"]], span, text)
+            for span in record["assistant_spans"]
+            if span["turn"]["status"] == "exact"
+        )
+    )
+
+
+def is_turn(turn: Turn, span: dict[str, Any], text: str) -> bool:
+    """Whether a turn's prompt and completion are the maker's.
+
+    A maker's template that opens the next reply without being asked (``llama3``,
+    ``command_r7b_tool_use``) has no stop at the end of its rendering, so that the header of the
+    next reply counts there as the model's words: ours ends before it.
+    """
+    wanted = span["turn"]["prompt"], span["turn"]["completion"]
+    prompt = text[: span["start"]] if wanted[0] is None else wanted[0]
+    completion = text[span["start"] : span["end"]] if wanted[1] is None else wanted[1]
+    ours = text_of(turn.completion)
+    opened = completion.removeprefix(ours) if span["turn"]["stop"] is None else ""
+    return text_of(turn.prompt) == prompt and (
+        ours == completion or (ours + opened == completion and prompt.endswith(opened))
+    )
 
 
 def row_of(scenario: dict[str, Any], args_mode: str) -> dict[str, Any]:
@@ -97,7 +125,10 @@ def page(different: list[tuple[str, str]], reasons: dict[str, str]) -> str:
     text = (
         "# Differences from the makers' templates\n\n"
         "Written by `scripts/exactness.py`: every rendering of a maker's own template that ours "
-        "does not equal character for character.\n\n"
+        "does not equal character for character, in the whole text, with the prompt of the next "
+        "reply, and in the prompt and the completion of each turn. The makers' `llama3` and "
+        "`command_r7b_tool_use` open the next reply without being asked; the header that they "
+        "write is no part of a completion here, which ends with the stop token.\n\n"
     )
     if not different:
         return f"{text}There are none.\n"
