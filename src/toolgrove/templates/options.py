@@ -14,6 +14,7 @@ ANY = "any"
 KINDS = ("string", "integer", "number", "boolean", "null", "array", "object")
 _DEPTH = 8
 _JOINING = frozenset({"$ref", "anyOf", "oneOf", "allOf", "nullable"})
+_TAKEN_APART = _JOINING | {"enum", "const"}
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "string": ("minLength", "maxLength", "pattern"),
     "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -53,6 +54,10 @@ class Option(NamedTuple):
 def options(schema: Any, root: Mapping[str, Any]) -> list[Option]:
     """The options of a schema: a value is allowed when one of them allows it. ``$ref`` is looked
     up in ``root``; what is nested too deep counts as allowing everything."""
+    if isinstance(schema, dict) and not _TAKEN_APART & cast(JSON, schema).keys():
+        kind = cast(JSON, schema).get("type")
+        if isinstance(kind, str) and kind in KINDS:
+            return [Option(kind, cast(JSON, schema))]
     found: list[Option] = []
     for flat in _flat(schema, root, 0):
         found += _typed(flat)

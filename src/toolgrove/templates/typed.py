@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from toolgrove.core.jsonish import dump, finite, loads
-from toolgrove.core.messages import Tool
+from toolgrove.core.messages import JSON, Tool
 
 _DEPTH = 8
 _PYTHON: Mapping[type[Any], str] = {
@@ -38,9 +38,9 @@ def argument_types(tools: Sequence[Tool], name: str, key: str) -> frozenset[str]
 
 def schema_types(schema: Any, root: Mapping[str, Any], depth: int = 0) -> frozenset[str] | None:
     """The JSON types that a schema allows; None when it does not say."""
-    if not isinstance(schema, Mapping) or depth > _DEPTH:
+    if not isinstance(schema, dict) or depth > _DEPTH:
         return None
-    schema = cast(Mapping[str, Any], schema)
+    schema = cast(JSON, schema)
     given = schema.get("type")
     if isinstance(given, str) and given in _ONE_TYPE and not _ODD & schema.keys():
         return _ONE_TYPE[given]
@@ -71,7 +71,7 @@ def read_value(text: str, types: frozenset[str] | None) -> Any:
     Where the types are unknown, or allow a string beside others, JSON of another allowed type is
     read as such and everything else is a string. What its type cannot be stays a string.
     """
-    if types == frozenset({"string"}):
+    if types == _STRING:
         return text
     may_be_string = types is None or "string" in types
     try:
@@ -112,6 +112,7 @@ def _own_types(schema: Mapping[str, Any]) -> frozenset[str] | None:
     return frozenset({json_type(schema["const"])}) if "const" in schema else None
 
 
+_STRING = frozenset({"string"})
 _ODD = frozenset({"$ref", "nullable"})
 _ONE_TYPE = {name: frozenset({name}) for name in (*_PYTHON.values(), "array", "object")}
 TYPE_NAMES = {
@@ -137,4 +138,4 @@ def _joined(types: Sequence[frozenset[str] | None], every: bool) -> frozenset[st
 
 
 def _entry(value: Any, key: str) -> Any:
-    return cast(Mapping[str, Any], value).get(key) if isinstance(value, Mapping) else None
+    return cast(JSON, value).get(key) if isinstance(value, dict) else None

@@ -30,6 +30,9 @@ class Piece(NamedTuple):
     mark: bool = False
 
 
+_COMMA, _COLON = Piece(","), Piece(":")
+
+
 class Keys(Enum):
     """How the keys of an object are written."""
 
@@ -46,11 +49,13 @@ class Notation:
 
     def __init__(self, quote: str) -> None:
         self._quote = quote
+        self._mark = Piece(quote, mark=True)
 
     def members(self, value: Mapping[str, Any], keys: Keys) -> Iterator[Piece]:
         """What stands between the braces of an object."""
         for index, (key, item) in enumerate(_sorted(value)):
-            yield Piece("," if index else "")
+            if index:
+                yield _COMMA
             yield from self._key(key, keys)
             yield from self._value(item, keys)
 
@@ -111,15 +116,17 @@ class Notation:
         return end, value
 
     def _string(self, text: Any) -> Iterator[Piece]:
-        yield Piece(self._quote, mark=True)
+        yield self._mark
         yield Piece(str(text))
-        yield Piece(self._quote, mark=True)
+        yield self._mark
 
     def _key(self, key: str, keys: Keys) -> Iterator[Piece]:
         """A key and its colon."""
-        plain = keys is Keys.SAFE and _PLAIN_KEY.fullmatch(key)
-        yield from [Piece(key)] if plain or keys is Keys.BARE else self._string(key)
-        yield Piece(":")
+        if keys is Keys.BARE or (keys is Keys.SAFE and _PLAIN_KEY.fullmatch(key)):
+            yield Piece(key)
+        else:
+            yield from self._string(key)
+        yield _COLON
 
     @staticmethod
     def _text(pieces: Iterable[Piece]) -> str:
@@ -137,7 +144,8 @@ class Notation:
         elif isinstance(value, Sequence):
             yield Piece("[")
             for index, item in enumerate(cast(Sequence[Any], value)):
-                yield Piece("," if index else "")
+                if index:
+                    yield _COMMA
                 yield from self._value(item, keys)
             yield Piece("]")
         else:

@@ -21,6 +21,7 @@ from toolgrove.templates.grammar import (
     sequence,
 )
 from toolgrove.templates.reading import find_call, past_marks, past_space, system_span
+from toolgrove.templates.tool_json import tools_json
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _SECTION = "<|tool_calls_section_begin|>"
@@ -107,7 +108,7 @@ class KimiK2Agent(KimiAgent):
     """Source: the chat template of Kimi-K2-Instruct. The tools are one JSON list."""
 
     def declare(self, tools: Sequence[Tool]) -> list[Span]:
-        return [Span(dump([tool.spec for tool in tools]), Kind.TOOLS)]
+        return [Span(tools_json(tools), Kind.TOOLS)]
 
 
 def returned(call_id: str, content: str, joint: str = "\n") -> list[Span]:

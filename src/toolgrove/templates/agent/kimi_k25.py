@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, cast
 
 from toolgrove.core.jsonish import dump, loads_object
@@ -11,6 +10,7 @@ from toolgrove.core.messages import Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.kimi_k2 import KimiAgent
 from toolgrove.templates.base import agent_registry, scaffold
+from toolgrove.templates.repeated import written_once
 
 _STEP = "  "
 _UNION = {"integer": "number", "object": "{}", "array": "Array<any>"}
@@ -32,15 +32,15 @@ class KimiK25Agent(KimiAgent):
     """
 
     def declare(self, tools: Sequence[Tool]) -> list[Span]:
-        types = "\n".join(_declaration(dump(tool.function)) for tool in tools)
+        types = "\n".join([_declaration(tool) for tool in tools])
         opening = "# Tools\n\n## functions\nnamespace functions {\n"
         return [scaffold(opening), Span(types, Kind.TOOLS), scaffold("\n}\n")]
 
 
-@lru_cache(maxsize=1024)
-def _declaration(function: str) -> str:
-    """The TypeScript of a function given as JSON."""
-    return _function(_sorted(loads_object(function)))
+@written_once
+def _declaration(tool: Tool) -> str:
+    """The tool's TypeScript."""
+    return _function(_sorted(loads_object(dump(tool.function))))
 
 
 def _sorted(value: Any) -> Any:

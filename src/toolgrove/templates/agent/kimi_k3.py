@@ -13,6 +13,7 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
 from toolgrove.templates.reading import find_call, past_marks, past_space, system_span
+from toolgrove.templates.repeated import written_once
 from toolgrove.templates.typed import argument_types, json_type, read_value, write_value
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
@@ -95,13 +96,13 @@ def escaped(value: str) -> str:
 def declared_tools(tools: Sequence[Tool]) -> list[Span]:
     """The tools as JSON without spaces, the keys of each object in the order of the alphabet."""
     opening = "# Tools\nHere are the available tools, described in JSONSchema.\n\n```json\n"
-    text = ",".join(_declaration(dump(tool.spec)) for tool in tools)
+    text = ",".join([_declaration(tool) for tool in tools])
     return [scaffold(opening), Span(f"[{text}]", Kind.TOOLS), scaffold("\n```")]
 
 
-@lru_cache(maxsize=1024)
-def _declaration(tool: str) -> str:
-    return _sorted_json(loads_object(tool))
+@written_once
+def _declaration(tool: Tool) -> str:
+    return _sorted_json(loads_object(dump(tool.spec)))
 
 
 def result_spans(name: str, index: int, content: str, message: int | None = None) -> list[Span]:

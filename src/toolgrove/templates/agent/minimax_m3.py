@@ -102,13 +102,12 @@ class MiniMaxM3Calls(AgentTemplate):
                 Span(call.name, Kind.CALL_NAME, call=index),
                 Span('">', Kind.CALL_MARK, call=index),
             ]
+            schema = None if step.native else _schema(step.tools, call.name)
             for key, value in call.arguments.items():
                 if value is None and step.native:
                     continue
-                element = _element_spans(key, value, index)
-                if not step.native and not _reads_back(step.tools, call.name, key, value):
-                    element = _element_spans(key, dump(value), index)
-                written += element
+                safe = schema is None or _reads_back(key, value, _property(schema, key))
+                written += _element_spans(key, value if safe else dump(value), index)
             last = index == len(calls) - 1
             end = f"{NS}</invoke>\n{CLOSE}" if last else f"{NS}</invoke>\n"
             written.append(Span(end, Kind.CALL_MARK, call=index))
@@ -155,8 +154,7 @@ def _leaf(value: Any) -> str:
     return dump(value) if isinstance(value, bool) else str(value)
 
 
-def _reads_back(tools: Sequence[Tool], name: str, key: str, value: Any) -> bool:
-    schema = _schema(tools, name, key)
+def _reads_back(key: str, value: Any, schema: _Schema) -> bool:
     types = schema_types(schema.here, schema.root)
     if is_plain_value(value, types) or (isinstance(value, str) and types == _STRING):
         return True
@@ -165,17 +163,18 @@ def _reads_back(tools: Sequence[Tool], name: str, key: str, value: Any) -> bool:
     if found is None or found[1] != len(text):
         return False
     back = _value(found[0], schema)
-    return same_calls([ToolCall(name, {key: value})], [ToolCall(name, {key: back})])
+    return same_calls([ToolCall("", {key: value})], [ToolCall("", {key: back})])
 
 
 def _call_at(window: Window, invoke: re.Match[str]) -> tuple[ToolCall, int] | None:
     """The call that ``invoke`` opens and where it ends; None when it is not whole."""
     name, position = invoke.group(1), invoke.end()
+    schema = _schema(window.tools, name)
     arguments: dict[str, Any] = {}
     while found := _element_at(window.text, position, 0):
         node, position = found
         position = past_space(window.text, position)
-        arguments[node.key] = _value(node, _schema(window.tools, name, node.key))
+        arguments[node.key] = _value(node, _property(schema, node.key))
     end = _INVOKE_END.match(window.text, position)
     return None if end is None else (ToolCall(name, arguments), end.end())
 
@@ -207,18 +206,18 @@ def _value(node: _Node, schema: _Schema) -> Any:
         return empty() if empty else read_value(node.text, types)
     items = all(child.key == ITEM for child in node.children)
     if items and (types is None or "array" in types):
-        inner = schema._replace(here=item_schema(schema.here, schema.root))
+        inner = _Schema(item_schema(schema.here, schema.root), schema.root)
         return [_value(child, inner) for child in node.children]
     return {child.key: _value(child, _property(schema, child.key)) for child in node.children}
 
 
-def _schema(tools: Sequence[Tool], name: str, key: str) -> _Schema:
+def _schema(tools: Sequence[Tool], name: str) -> _Schema:
+    """The schema of a tool's arguments."""
     for tool in tools:
         if tool.name == name:
-            root = tool.parameters
-            return _property(_Schema(root, root), key)
+            return _Schema(tool.parameters, tool.parameters)
     return _Schema(None, {})
 
 
 def _property(schema: _Schema, key: str) -> _Schema:
-    return schema._replace(here=member_schema(schema.here, schema.root, key))
+    return _Schema(member_schema(schema.here, schema.root, key), schema.root)

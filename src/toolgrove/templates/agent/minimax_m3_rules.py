@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from toolgrove.core.jsonish import dump
+from toolgrove.core.messages import JSON
 from toolgrove.templates.options import ANY, Option, options
 from toolgrove.templates.rules import literal
 from toolgrove.templates.tag_rules import CallRules, TagForm
@@ -160,7 +161,7 @@ def _joined(schemas: Iterable[Any]) -> Any:
     """The schema of what one of these allows; None when one of them does not say."""
     kept: list[Any] = []
     for schema in schemas:
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             return None
         if schema not in kept:
             kept.append(schema)
@@ -168,4 +169,4 @@ def _joined(schemas: Iterable[Any]) -> Any:
 
 
 def _entry(value: Any, key: str) -> Any:
-    return cast(Mapping[str, Any], value).get(key) if isinstance(value, Mapping) else None
+    return cast(JSON, value).get(key) if isinstance(value, dict) else None

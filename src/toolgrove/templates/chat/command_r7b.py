@@ -166,8 +166,9 @@ def _results(scene: Scene, turn: Turn) -> list[Span]:
     for place, index in enumerate(indices):
         own = messages[index].call_id
         order = ids.index(own) if own in ids else -1
-        result = replace(result_at(messages, index, native=True), index=place, count=len(indices))
-        written = agent.write_result(replace(result, order=order)) if agent else []
+        result = result_at(messages, index, native=True)
+        result = replace(result, index=place, count=len(indices), order=order)
+        written = agent.write_result(result) if agent else []
         spans += tagged(written, index)
     return spans
 

@@ -18,6 +18,7 @@ from toolgrove.templates.base import (
     add_chat,
     composed_thinking,
     scaffold,
+    tagged,
 )
 from toolgrove.templates.chat.chatml import system_message
 from toolgrove.templates.script import result_at
@@ -70,7 +71,7 @@ class KimiK20711(ChatTemplate):
         message = scene.messages[part.message]
         if scene.native:
             spans = returned(message.call_id or "", message.text, "\\n")
-            return [span._replace(message=part.message) for span in spans]
+            return tagged(spans, part.message)
         return kimi_result(scene, part.message)
 
 
@@ -173,7 +174,7 @@ def kimi_result(scene: Scene, index: int) -> list[Span]:
         spans = returned(_next_id(scene.messages, index), message.text)
     else:
         spans = scene.agent.write_result(result_at(scene.messages, index, native=False))
-    return [span._replace(message=index) for span in spans]
+    return tagged(spans, index)
 
 
 def _header(scene: Scene, turn: Turn, part: Part) -> list[Span]:

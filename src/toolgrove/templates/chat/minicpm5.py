@@ -68,7 +68,7 @@ class MiniCPM5(ChatTemplate):
         header = scaffold("<|im_start|>assistant\n")
         if self.enable_thinking is None:
             return [header]
-        opening, *closing = (span._replace(message=None) for span in thinking_spans("", 0))
+        opening, *closing = thinking_spans("", None)
         return [header, opening] if self.enable_thinking else [header, opening, *closing]
 
 

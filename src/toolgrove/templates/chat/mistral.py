@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import dump
@@ -20,8 +20,10 @@ from toolgrove.templates.base import (
     add_chat,
     composed_thinking,
     scaffold,
+    tagged,
 )
 from toolgrove.templates.chat.chatml import system_message
+from toolgrove.templates.repeated import written_once
 from toolgrove.templates.script import result_at
 
 
@@ -141,7 +143,7 @@ def results(scene: Scene, turn: Turn) -> list[Span]:
         body = [Span(scene.messages[index].text, Kind.RESULT, index)]
         if isinstance(scene.agent, Mistral | MistralV11):
             result = result_at(scene.messages, index, scene.native)
-            body = [s._replace(message=index) for s in scene.agent.write_result(result)]
+            body = tagged(scene.agent.write_result(result), index)
         spans += [scaffold("[TOOL_RESULTS]"), *body, scaffold("[/TOOL_RESULTS]")]
     return spans
 
@@ -168,14 +170,14 @@ def _instruction(body: Sequence[Span]) -> list[Span]:
 
 def _maker_tools(tools: Sequence[Tool]) -> list[Span]:
     """The tools as the maker's template prints them: strings between quotes, without escapes."""
-    lines = [", ".join(_entries(tool.function)) for tool in tools]
-    text = ", ".join(f'{{"type": "function", "function": {{{line}}}}}' for line in lines)
-    return [Span(f"[{text}]", Kind.TOOLS)]
+    return [Span(f"[{', '.join([_maker_tool(tool) for tool in tools])}]", Kind.TOOLS)]
 
 
-def _entries(function: Mapping[str, Any]) -> list[str]:
-    return [
+@written_once
+def _maker_tool(tool: Tool) -> str:
+    entries = [
         f'"{key}": "{value}"' if isinstance(value, str) else f'"{key}": {dump(value)}'
-        for key, value in function.items()
+        for key, value in tool.function.items()
         if key != "return"
     ]
+    return f'{{"type": "function", "function": {{{", ".join(entries)}}}}}'

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Role
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.mistral import marked_tools
@@ -19,6 +18,7 @@ from toolgrove.templates.chat.mistral import (
     said,
     without_tools,
 )
+from toolgrove.templates.tool_json import tools_json
 
 _SYSTEM = (
     "You are Mistral Small 3, a Large Language Model (LLM) created by Mistral AI, a "
@@ -127,7 +127,7 @@ class MistralSmall(ChatTemplate):
         offered = scene.conversation.tools
         tools: list[Span] = []
         if offered and is_last_user(scene, message):
-            tools = marked_tools([Span(dump([tool.spec for tool in offered]), Kind.TOOLS)])
+            tools = marked_tools([Span(tools_json(offered), Kind.TOOLS)])
         text = [Span(message.text, Kind.USER, index)] if message.text else []
         return [*tools, scaffold("[INST]"), *text, scaffold("[/INST]")]
 

@@ -15,6 +15,7 @@ from toolgrove.templates.base import (
     Turn,
     add_chat,
     scaffold,
+    tagged,
     thinking_spans,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, system_message
@@ -65,7 +66,7 @@ class Nemotron3(ChatTemplate):
         truncated = not self._keeps(scene) and index < scene.last_user
         shown = _truncated(message) if truncated else _shown(message)
         goes_on = part is not turn.parts[0] and not (message.thinking or "").strip()
-        block = [] if goes_on else [span._replace(message=index) for span in shown[:-1]]
+        block = [] if goes_on else tagged(shown[:-1], index)
         text = shown[-1].text
         if not (part.calls and isinstance(scene.agent, Nemotron3Agent)):
             return block + self.body(scene, part, text)
