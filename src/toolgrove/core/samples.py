@@ -47,10 +47,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text (pre-training)."""
+    """Plain text (pre-training), with the other columns of its row."""
 
     text: str
     where: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 Sample: TypeAlias = Chat | Preference | Feedback | Prompt | Text

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.messages import Conversation, Message, Role, Tool
+from toolgrove.data.content import is_parts, read_parts
 from toolgrove.data.fields import as_list, bad, filled, pick, text
+from toolgrove.data.media import check_media
 from toolgrove.data.talk import Talk
 from toolgrove.data.tools import read_tools
 
 _SYSTEM = ("system", "system_prompt")
+_TOOLS = ("tools", "functions")
 _MEDIA = {"image": ("images", "image"), "video": ("videos", "video"), "audio": ("audios", "audio")}
 
 
@@ -18,28 +21,43 @@ def assemble(row: Mapping[str, Any], talk: Talk, used: Iterable[str]) -> Convers
     """The conversation of a row whose messages were read from the columns ``used``.
 
     ``system`` becomes the first message, ``tools`` and the media columns are read, and every
-    other column is kept in ``extra``.
+    other column is kept in ``extra``. Media tags are held against their lists.
     """
     done = {*used, "tools"}
-    messages = _with_system(row, talk.messages, done)
+    messages = _with_system(row, talk, done)
     media = {name: _media(row, name, talk, done) for name in _MEDIA}
-    return Conversation(
+    conv = Conversation(
         messages=tuple(messages),
-        tools=read_tools(row.get("tools")),
+        tools=_tools(row, done),
         images=media["image"],
         videos=media["video"],
         audios=media["audio"],
         extra={name: value for name, value in row.items() if name not in done},
     )
+    check_media(conv)
+    return conv
 
 
-def _with_system(row: Mapping[str, Any], messages: list[Message], done: set[str]) -> list[Message]:
+def _tools(row: Mapping[str, Any], done: set[str]) -> tuple[Tool, ...]:
+    """The tools of the column ``tools``, or of OpenAI's older ``functions``."""
+    column = pick(row, _TOOLS)
+    if column is None:
+        return ()
+    done.add(column.name)
+    return read_tools(column.value, column.name)
+
+
+def _with_system(row: Mapping[str, Any], talk: Talk, done: set[str]) -> list[Message]:
+    messages = talk.messages
     column = pick(row, _SYSTEM)
     if column is None:
         done.update(_SYSTEM)
         return messages
     done.add(column.name)
-    system = text(column.value, column.name)
+    if is_parts(column.value):
+        system = "".join(read_parts(column.value, column.name, talk.media).texts)
+    else:
+        system = text(column.value, column.name)
     if messages and messages[0].role is Role.SYSTEM:
         if messages[0].content != system:
             raise bad(

@@ -11,7 +11,7 @@ def to_row(conv: Conversation) -> JSON:
     Law: ``conversation(to_row(c)) == c`` for every conversation that a row can hold: at least one
     message; an assistant message with content, thinking or a call; content in every other
     message; thinking and calls in assistant messages only; call ids in results only; columns in
-    ``extra`` that no format reads.
+    ``extra`` that no format reads; as many media tags as media.
     """
     row: JSON = {"messages": [_message(message) for message in conv.messages]}
     if conv.tools:

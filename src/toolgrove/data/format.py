@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from toolgrove.core.messages import Conversation
@@ -20,8 +21,11 @@ class Format(ABC):
     rank: ClassVar[int] = 50
 
     @abstractmethod
-    def fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether the row's columns are this format's. Never raises."""
+    def fits(self, row: Mapping[str, Any]) -> str | bool:
+        """Why the row is this format's, in a few words; "" (or False) where it is not.
+
+        Never raises, and is quick: every row is asked.
+        """
 
     @abstractmethod
     def convert(self, row: Mapping[str, Any]) -> Conversation:
@@ -31,3 +35,14 @@ class Format(ABC):
 formats: Registry[type[Format]] = Registry(
     "data format", "toolgrove.data.formats", "toolgrove.data_formats"
 )
+
+
+def ranked_formats() -> tuple[tuple[str, Format], ...]:
+    """Every format with its name, in the order in which they are asked."""
+    return _ranked(tuple((name, formats.get(name)) for name in formats.names()))
+
+
+@lru_cache(maxsize=8)
+def _ranked(kinds: tuple[tuple[str, type[Format]], ...]) -> tuple[tuple[str, Format], ...]:
+    made = [(name, kind()) for name, kind in kinds]
+    return tuple(sorted(made, key=lambda pair: -pair[1].rank))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from toolgrove.core.errors import DataError
 from toolgrove.core.messages import Message, Role
-from toolgrove.data.fields import as_list, as_object, bad, describe, parse_loose, show, text
+from toolgrove.data.fields import (
+    as_list,
+    as_object,
+    bad,
+    describe,
+    dump,
+    filled,
+    parse_loose,
+    show,
+    text,
+)
 from toolgrove.data.talk import Talk, add_messages
 
 QUERY = ("query", "prompt", "input", "instruction", "question", "problem")
@@ -22,6 +33,34 @@ RESPONSE = (
     "completion",
     "content",
 )
+
+
+_PAIRS = (
+    ("query", "response"),
+    ("instruction", "output"),
+    ("prompt", "completion"),
+    ("question", "answer"),
+)
+
+
+def refuse_rivals(row: Mapping[str, Any], mine: Sequence[str] = ()) -> None:
+    """DataError where the row holds two whole pairs of question and answer that differ.
+
+    ``mine``: columns that the format at hand reads for sure, whose pair must not have a rival.
+    """
+    found = [pair for pair in _PAIRS if filled(row, pair[0]) and filled(row, pair[1])]
+    if mine and not any(set(pair) & set(mine) for pair in found):
+        return
+    first = found[0] if found else None
+    for other in found[1:]:
+        if first and any(row[a] != row[b] for a, b in zip(first, other, strict=True)):
+            unused = dump({name: f"other_{name}" for name in other})
+            raise DataError(
+                f'"{first[0]}" and "{first[1]}", or "{other[0]}" and "{other[1]}": '
+                "each pair could be the question and its answer",
+                hint=f"choose with --columns; to read {first[0]} and {first[1]}: "
+                f"--columns '{unused}'",
+            )
 
 
 def add_history(talk: Talk, row: Mapping[str, Any]) -> None:

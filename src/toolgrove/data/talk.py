@@ -36,6 +36,7 @@ _ROLES: dict[str, str] = {
     "human": Role.USER,
     "assistant": Role.ASSISTANT,
     "gpt": Role.ASSISTANT,
+    "chatgpt": Role.ASSISTANT,
     "bot": Role.ASSISTANT,
     "model": Role.ASSISTANT,
     _CALL: _CALL,
@@ -97,11 +98,18 @@ def add_messages(talk: Talk, items: Sequence[Any], path: str) -> None:
             continue
         talk.calling = False
         if role == Role.ASSISTANT:
-            _add_assistant(talk, entry, at)
+            _add_assistant(talk, entry, at, _calls_follow(items, index))
         elif role == Role.TOOL:
             _add_result(talk, entry, at)
         else:
             _add_given(talk, Role(role), entry, at)
+
+
+def _calls_follow(items: Sequence[Any], index: int) -> bool:
+    """Whether the next message is a ``tool_call``: it completes an assistant's empty one."""
+    entry = as_object(items[index + 1]) if index + 1 < len(items) else None
+    given = (entry or {}).get("role", (entry or {}).get("from"))
+    return isinstance(given, str) and _ROLES.get(given.replace("-", "_").lower()) == _CALL
 
 
 _ROLE_HINT = 'a message is {"role": "user", "content": "..."}'
@@ -112,7 +120,7 @@ def _role(entry: JSON, path: str) -> str:
     given = entry.get(key)
     if given is None:
         raise bad(path, "a message without a role", _ROLE_HINT)
-    role = _ROLES.get(given.replace("-", "_")) if isinstance(given, str) else None
+    role = _ROLES.get(given.replace("-", "_").lower()) if isinstance(given, str) else None
     if role is None:
         near = did_you_mean(given, _COMMON_ROLES) if isinstance(given, str) else None
         known = "the roles are system, user, assistant, tool_call, tool_response (or tool)"
@@ -140,7 +148,7 @@ def _add_given(talk: Talk, role: Role, entry: JSON, path: str) -> None:
         talk.messages.append(_weighted(message, entry, path))
 
 
-def _add_assistant(talk: Talk, entry: JSON, path: str) -> None:
+def _add_assistant(talk: Talk, entry: JSON, path: str, calls_follow: bool) -> None:
     value, at = _content(entry, path)
     parts = Parts() if value is None else _parts(value, at, talk.media)
     if parts.results:
@@ -151,7 +159,7 @@ def _add_assistant(talk: Talk, entry: JSON, path: str) -> None:
         if thinking is not None:
             raise bad(path, "thinking both in the content and beside it", "keep one of them")
         thinking = "".join(parts.thinking)
-    if value is None and not calls and thinking is None:
+    if value is None and not calls and thinking is None and not calls_follow:
         raise bad(at, "an assistant message without content and without calls", "add its text")
     has_content = "content" in entry or "value" in entry
     content = "".join(parts.texts) if parts.texts or isinstance(value, str) else None

@@ -60,4 +60,8 @@ def _wrapped(given: JSON, path: str) -> JSON:
             raise bad(f"{path}.function", f"not an object but {describe(found)}")
         return given if "type" in given else {"type": "function", **given}
     flat = {key: value for key, value in given.items() if key != "type"}
+    if "input_schema" in flat and "parameters" not in flat:
+        renamed = {"input_schema": "parameters"}
+        flat = {renamed.get(key, key): value for key, value in flat.items()}
+        return {"type": "function", "function": flat}
     return {"type": "function", "function": flat if "type" in given else given}

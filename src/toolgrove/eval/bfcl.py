@@ -14,7 +14,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from toolgrove.core.errors import DataError, EvalError, did_you_mean
-from toolgrove.core.messages import JSON, Conversation, Message, Role, Tool, ToolCall
+from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
+from toolgrove.data.schemas import BFCL_TYPES, json_types
 from toolgrove.eval.cases import Accepted, Case, Verdict
 
 VERSION = "2026.3.23"
@@ -42,17 +43,6 @@ CATEGORIES = {
 
 NO_CALL = frozenset({"irrelevance", "live_irrelevance"})
 """Categories whose questions no tool on offer fits: the right answer has no call."""
-
-TYPES = {
-    "dict": "object",
-    "float": "number",
-    "tuple": "array",
-    "list": "array",
-    "any": "string",
-    "bool": "boolean",
-    "String": "string",
-}
-"""Python's type names in the benchmark's schemas, in the words of JSON Schema."""
 
 _log = logging.getLogger(__name__)
 
@@ -97,19 +87,7 @@ def load_cases(folder: Path, category: str) -> list[Case]:
 
 def json_schema(schema: Any) -> Any:
     """A schema with Python's type names as JSON Schema, the same keys in the same order."""
-    if not isinstance(schema, Mapping):
-        return schema
-    converted: JSON = {}
-    for key, value in schema.items():
-        if key == "type" and isinstance(value, str):
-            converted[key] = TYPES.get(value, value)
-        elif key == "properties" and isinstance(value, Mapping):
-            converted[key] = {name: json_schema(inner) for name, inner in value.items()}
-        elif key in ("items", "additionalProperties"):
-            converted[key] = json_schema(value)
-        else:
-            converted[key] = value
-    return converted
+    return json_types(schema, BFCL_TYPES)
 
 
 def tool(function: Mapping[str, Any]) -> Tool:

@@ -66,6 +66,13 @@ def tools(draw) -> Tool:
     return Tool({"type": "function", "function": function})
 
 
+def with_tags(conv: Conversation) -> Conversation:
+    """Media stand where their tags are."""
+    listed = {"<image>": conv.images, "<video>": conv.videos}
+    tags = "".join(tag * len(media) for tag, media in listed.items())
+    return replace(conv, messages=(*conv.messages, Message(Role.USER, tags)))
+
+
 conversations = st.builds(
     Conversation,
     messages=st.lists(messages(), min_size=1, max_size=5).map(tuple),
@@ -73,7 +80,7 @@ conversations = st.builds(
     images=st.lists(texts, max_size=2).map(tuple),
     videos=st.lists(texts, max_size=2).map(tuple),
     extra=st.dictionaries(names.map("x_".__add__), values, max_size=2),
-)
+).map(with_tags)
 
 
 def exact(conv: Conversation) -> str:

@@ -9,7 +9,7 @@ from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.data.assemble import assemble
 from toolgrove.data.fields import bad, filled, pick, text
 from toolgrove.data.format import Format, formats
-from toolgrove.data.pairs import RESPONSE, add_history
+from toolgrove.data.pairs import RESPONSE, add_history, refuse_rivals
 from toolgrove.data.talk import Talk
 
 _OUTPUT = ("output", *(name for name in RESPONSE if name != "output"))
@@ -21,13 +21,16 @@ class Alpaca(Format):
 
     rank: ClassVar[int] = 20
 
-    def fits(self, row: Mapping[str, Any]) -> bool:
+    def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has both an instruction and an input column."""
-        both = "instruction" in row and "input" in row
-        return both and (filled(row, "instruction") or filled(row, "input"))
+        if "instruction" not in row or "input" not in row:
+            return ""
+        either = filled(row, "instruction") or filled(row, "input")
+        return 'the columns "instruction" and "input"' if either else ""
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """History, question and answer as messages."""
+        refuse_rivals(row, ("instruction", "input"))
         talk = Talk()
         add_history(talk, row)
         asked = [_asked(row, "instruction"), _asked(row, "input")]

@@ -18,9 +18,9 @@ class Messages(Format):
 
     rank: ClassVar[int] = 40
 
-    def fits(self, row: Mapping[str, Any]) -> bool:
+    def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has messages."""
-        return filled(row, "messages")
+        return 'a list of messages in the column "messages"' if filled(row, "messages") else ""
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """The messages with the row's tools and system prompt."""

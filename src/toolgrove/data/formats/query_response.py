@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from toolgrove.core.messages import Conversation, Role
-from toolgrove.data.assemble import assemble, first_filled
-from toolgrove.data.fields import pick
+from toolgrove.data.assemble import assemble
+from toolgrove.data.fields import filled, pick
 from toolgrove.data.format import Format, formats
-from toolgrove.data.pairs import QUERY, RESPONSE, add_history, add_side
+from toolgrove.data.pairs import QUERY, RESPONSE, add_history, add_side, refuse_rivals
 from toolgrove.data.talk import Talk
 
 
@@ -24,12 +24,20 @@ class QueryResponse(Format):
 
     rank: ClassVar[int] = 10
 
-    def fits(self, row: Mapping[str, Any]) -> bool:
+    def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has a question or an answer."""
-        return first_filled(row, (*QUERY, *RESPONSE))
+        asked = next((name for name in QUERY if filled(row, name)), None)
+        answer = next((name for name in RESPONSE if filled(row, name)), None)
+        found = [
+            f'{what} in the column "{name}"'
+            for what, name in (("a question", asked), ("an answer", answer))
+            if name
+        ]
+        return " and ".join(found)
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """History, question and answer as messages."""
+        refuse_rivals(row)
         talk = Talk()
         add_history(talk, row)
         used = ["history"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from toolgrove.core.messages import JSON, Conversation
-from toolgrove.data.assemble import assemble, first_filled
-from toolgrove.data.fields import as_list, as_object, bad, pick
+from toolgrove.data.assemble import assemble
+from toolgrove.data.fields import as_list, as_object, bad, filled, pick
 from toolgrove.data.format import Format, formats
 from toolgrove.data.talk import Talk, add_messages, read_talk
 
@@ -22,9 +22,10 @@ class ShareGPT(Format):
 
     rank: ClassVar[int] = 30
 
-    def fits(self, row: Mapping[str, Any]) -> bool:
+    def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has turns."""
-        return first_filled(row, _COLUMNS)
+        found = next((name for name in _COLUMNS if filled(row, name)), None)
+        return f'turns in the column "{found}"' if found else ""
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """The turns with the row's tools and system prompt."""
