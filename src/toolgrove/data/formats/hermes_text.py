@@ -1,0 +1,99 @@
+"""Hermes rows in text: tools in <tools>, calls in <tool_call>, results in <tool_response> tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.data.calls import read_call
+from toolgrove.data.fields import bad, show
+from toolgrove.data.format import Format, formats
+from toolgrove.data.prompted import Dialect, structured, system_text
+from toolgrove.data.react_prompt import Recovered, joined, listed_tools
+
+_TOOLS = re.compile(r"<tools>\s*([\[{].*?)\s*</tools>", re.DOTALL)
+_INTRO = re.compile(
+    r"# Tools\n|You are a function calling AI model\.|You are provided with function"
+)
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_RESULTS = re.compile(r"\s*(<tool_response>.*</tool_response>)\s*", re.DOTALL)
+_RESULT = re.compile(r"<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
+_HINT = 'write {"name": "...", "arguments": {...}} between <tool_call> and </tool_call>'
+
+
+@formats.add("hermes_text")
+class HermesText(Format):
+    """Hermes function calling (NousResearch), and rows written for Qwen's prompt.
+
+    What the prompt says beside the list of tools and the form of calls is the system message.
+    """
+
+    rank: ClassVar[int] = 55
+
+    def fits(self, row: Mapping[str, Any]) -> str:
+        """Whether the system prompt has a list of tools in tags and asks for calls in tags."""
+        text = system_text(row)
+        if "<tool_call>" not in text or not _TOOLS.search(text):
+            return ""
+        return "a system prompt with tools in <tools> tags"
+
+    def convert(self, row: Mapping[str, Any]) -> Conversation:
+        """Calls and results as messages, the tools out of the prompt."""
+        conv = structured(row, Dialect(_prompt, _reply, _ask))
+        return replace(conv, messages=tuple(_plain_result(m) for m in conv.messages))
+
+
+def _prompt(text: str, path: str) -> Recovered:
+    listed = _TOOLS.search(text)
+    if listed is None:
+        raise bad(path, "no list in <tools> tags")
+    before, after = text[: listed.start()], text[listed.end() :]
+    intro = _INTRO.search(before)
+    end = after.rfind("</tool_call>")
+    lead = before[: intro.start()] if intro else before
+    rest = after[end + len("</tool_call>") :] if end >= 0 else after
+    system = joined([lead.removesuffix("\n\n") if intro else lead.strip(), rest.strip()])
+    return Recovered(listed_tools(listed.group(1), path), system)
+
+
+def _reply(text: str, path: str) -> list[Message]:
+    found = list(_CALL.finditer(text))
+    if not found:
+        if "<tool_call>" in text:
+            raise bad(path, "a <tool_call> that is not closed", _HINT)
+        return [Message(Role.ASSISTANT, text)]
+    end = found[0].start()
+    for match in found:
+        if text[end : match.start()].strip():
+            raise bad(path, f"text between calls: {show(text[end : match.start()])}", _HINT)
+        end = match.end()
+    if text[end:].strip():
+        raise bad(path, f"text behind a call: {show(text[end:].strip())}", _HINT)
+    calls = tuple(read_call(match.group(1), path) for match in found)
+    content = text[: found[0].start()]
+    return [Message(Role.ASSISTANT, content.removesuffix("\n"), calls=calls)]
+
+
+def _ask(message: Message, conv: Conversation, before: list[Message]) -> list[Message]:
+    """A user's message; one of tagged results only is these results."""
+    del conv, before
+    results = _results(message.text)
+    return [Message(Role.TOOL, text) for text in results] if results else [message]
+
+
+def _plain_result(message: Message) -> Message:
+    if message.role is not Role.TOOL:
+        return message
+    results = _results(message.text)
+    return replace(message, content=results[0]) if len(results) == 1 else message
+
+
+def _results(text: str) -> list[str]:
+    """The results, where the text is nothing but results in tags."""
+    whole = _RESULTS.fullmatch(text)
+    if whole is None or _RESULT.sub("", whole.group(1)).strip():
+        return []
+    return _RESULT.findall(whole.group(1))

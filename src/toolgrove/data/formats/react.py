@@ -1,0 +1,70 @@
+"""ReAct rows in text: tools listed in the system prompt, steps inside the replies (ms_agent)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.data.fields import bad
+from toolgrove.data.format import Format, formats
+from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
+from toolgrove.data.react_prompt import Recovered, described_tools, joined
+from toolgrove.data.react_text import OBSERVATION, REACT, open_calls, read_transcript
+
+_OPENING = re.compile(
+    r"Answer the following questions as best (?:as )?(?:you )?can\. "
+    r"You have access to the following (?:APIs|tools):[ \t]*\n+"
+    r"|尽可能地回答以下问题。你可以使用以下工具[:：][ \t]*\n+"
+)
+_FORM = re.compile(
+    r"Use the following format:\s.*?Action Input:.*?Observation:.*?\nBegin!\n?"
+    r"|请按照以下格式进行[:：]\s.*?Action Input:.*?Observation:.*?\n现在开始！\n?",
+    re.DOTALL,
+)
+
+
+@formats.add("react")
+class ReAct(Format):
+    """ms_agent, MSAgent-Pro, and the prompts of Qwen's first agents, in English and Chinese.
+
+    Thoughts become thinking, final answers content. The prompt's words around the tools are those
+    of the dialect and left out; what stands before and after them is the system message.
+    """
+
+    rank: ClassVar[int] = 56
+
+    def fits(self, row: Mapping[str, Any]) -> str:
+        """Whether the system prompt lists tools and asks for ReAct's lines."""
+        text = system_text(row)
+        if "Action Input" not in text or has_tools(row) or not _OPENING.search(text):
+            return ""
+        return "a system prompt that lists tools and asks for Thought, Action and Action Input"
+
+    def convert(self, row: Mapping[str, Any]) -> Conversation:
+        """The steps as messages, the tools out of the prompt."""
+        return structured(row, Dialect(_prompt, _reply, _ask))
+
+
+def _prompt(text: str, path: str) -> Recovered:
+    opening = _OPENING.search(text)
+    form = _FORM.search(text, opening.end()) if opening else None
+    if opening is None or form is None:
+        raise bad(path, "the prompt lists tools, but does not say ReAct's format behind them")
+    before = text[: opening.start()].removesuffix("\n\n")
+    tools = described_tools(text[opening.end() : form.start()], path)
+    return Recovered(tools, joined([before, text[form.end() :].lstrip("\n")]))
+
+
+def _reply(text: str, path: str) -> list[Message]:
+    return read_transcript(text, REACT, path)
+
+
+def _ask(message: Message, conv: Conversation, before: list[Message]) -> list[Message]:
+    """A user's message; one that begins with ``Observation:`` behind a call is its result."""
+    del conv
+    if open_calls(before) and message.text.startswith(OBSERVATION):
+        text = message.text.removeprefix(OBSERVATION).removeprefix(" ").removesuffix("\n")
+        return [Message(Role.TOOL, text)]
+    return [message]
