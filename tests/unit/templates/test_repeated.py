@@ -54,3 +54,10 @@ def test_a_tool_with_other_values_than_jsons_is_written_too() -> None:
     kept = tool_text(agent, [tool("x")], None, None)
     assert tool_text(agent, [tool(Words("x"))], None, None) == kept
     assert written_once(lambda one: one.name)(tool(Words("x"))) == "f"
+
+
+def test_a_number_that_only_looks_like_plain_json_is_written_as_itself() -> None:
+    numpy = pytest.importorskip("numpy")
+    agent = agent_registry.get("hermes")()
+    kept = tool_text(agent, [tool(0.5)], None, None)
+    assert tool_text(agent, [tool(numpy.float64(0.5))], None, None) == kept
