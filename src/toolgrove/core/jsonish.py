@@ -58,6 +58,11 @@ def object_end(text: str, start: int) -> int:
     INCOMPLETE when the text ends first, BROKEN when a tag stands outside a string before the
     object is closed. Law: a decision other than INCOMPLETE does not change with more text.
     """
+    if text.find("}", start) >= 0:
+        try:
+            return _DECODER.raw_decode(text, start)[1]
+        except (ValueError, RecursionError):
+            pass
     closers: list[str] = []
     for piece in _PIECE.finditer(text, start):
         mark = piece.group()
@@ -84,7 +89,9 @@ def loads(text: str) -> Any:
     """
     text = text.strip()
     try:
-        return _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text):
+            return value
     except (ValueError, RecursionError):
         pass
     for candidate in (_without_trailing_commas(text), _closed(text)):

@@ -60,6 +60,9 @@ class _Phase(StrEnum):
     BODY = "body"
 
 
+_START, _THINKING, _GAP, _BODY = _Phase  # an attribute of an enum's class is slow to look up
+
+
 class Reader:
     """Reads one reply in any pieces.
 
@@ -76,9 +79,9 @@ class Reader:
         self._reads_calls = rules.agent is not None and (tools is None or len(tools) > 0)
         opens = rules.think.open
         opened = prompt.rpartition(opens)[2] if opens in prompt else None
-        self._phase = _Phase.THINKING if opened is not None and not opened.strip() else _Phase.START
+        self._phase = _THINKING if opened is not None and not opened.strip() else _START
         if rules.think.close and prompt.endswith(rules.think.close):
-            self._phase = _Phase.GAP
+            self._phase = _GAP
         self._buffer = ""
         self._start = 0
         self._position = 0
@@ -86,7 +89,8 @@ class Reader:
         self._pending = ""
         self._cut = False
         self._done = False
-        self._thinking: list[str] | None = [] if self._phase is _Phase.THINKING else None
+        self._tells = True
+        self._thinking: list[str] | None = [] if self._phase is _THINKING else None
         self._text: list[str] = []
         self._calls: list[ToolCall] = []
         self._after_call = False
@@ -104,13 +108,14 @@ class Reader:
     def read(self, text: str) -> Reply:
         """The reply, the last of which is ``text``."""
         self._buffer += text
+        self._tells = False
         return self.finish()
 
     def finish(self) -> Reply:
         """The whole reply. What was still undecided is text."""
         self.rest()
         thinking = None if self._thinking is None else "".join(self._thinking).rstrip("\n")
-        complete = not self._cut and self._phase in (_Phase.BODY, _Phase.GAP)
+        complete = not self._cut and self._phase in (_BODY, _GAP)
         return Reply(thinking, "".join(self._text), tuple(self._calls), complete)
 
     def rest(self) -> list[Delta]:
@@ -125,20 +130,20 @@ class Reader:
 
     def _run(self, limit: int, final: bool) -> list[Delta]:
         deltas: list[Delta] = []
-        if self._phase is _Phase.START:
+        if self._phase is _START:
             self._open(limit, final)
         while True:
-            if self._phase is _Phase.THINKING:
+            if self._phase is _THINKING:
                 deltas += self._think(limit, final)
-            if self._phase is _Phase.GAP:
+            if self._phase is _GAP:
                 while self._start < limit and self._buffer[self._start] == "\n":
                     self._start += 1
                 if self._start < limit:
                     self._begin_body(self._start)
-            if self._phase is not _Phase.BODY:
+            if self._phase is not _BODY:
                 return deltas
             deltas += self._read(self._buffer[self._start : limit], final)
-            if self._phase is _Phase.BODY:
+            if self._phase is _BODY:
                 return deltas
 
     def _open(self, limit: int, final: bool) -> None:
@@ -146,16 +151,16 @@ class Reader:
         first = past_space(self._buffer, 0)
         seen = self._buffer[first:limit]
         if seen.startswith(opens):
-            self._phase, self._thinking = _Phase.THINKING, []
+            self._phase, self._thinking = _THINKING, []
             self._start = first + len(opens)
         elif bare and seen.startswith(closes):
-            self._phase, self._start = _Phase.GAP, first + len(closes)
+            self._phase, self._start = _GAP, first + len(closes)
         elif final or (seen and not (opens.startswith(seen) or (bare and closes.startswith(seen)))):
             lead = self._rules.lead
             self._begin_body(len(lead) if self._buffer.startswith(lead, 0, limit) else 0)
 
     def _begin_body(self, start: int) -> None:
-        self._phase = _Phase.BODY
+        self._phase = _BODY
         self._start = start
 
     def _think(self, limit: int, final: bool) -> list[Delta]:
@@ -167,7 +172,7 @@ class Reader:
         undecided = limit if final else held(window, self._start, closes)
         kept = self._buffer[self._start : close if close >= 0 else undecided].rstrip("\n")
         if close >= 0:
-            self._start, self._phase = close + len(closes), _Phase.GAP
+            self._start, self._phase = close + len(closes), _GAP
         else:
             self._start += len(kept)
         if not kept:
@@ -180,8 +185,11 @@ class Reader:
     def _read(self, text: str, final: bool) -> list[Delta]:
         if not final and len(text) < self._look_at:
             return []
-        deltas: list[Delta] = []
         self._look_at = 0
+        if self._position == len(text):
+            self._cut = self._cut and final
+            return self._flush() if final else []
+        deltas: list[Delta] = []
         self._find_openings(text)
         wrapper = self._next_wrapper(text)
         while self._position < len(text):
@@ -204,7 +212,8 @@ class Reader:
             elif begin < self._limit:
                 self._wait(scan, text, final)
                 break
-            self._find_openings(text)
+            if self._position < len(text):
+                self._find_openings(text)
         if self._position == len(text):
             self._cut = self._cut and final
         return deltas + self._flush() if final else deltas
@@ -221,7 +230,7 @@ class Reader:
         self._start += self._position
         self._position = self._fresh = 0
         self._cut = False
-        self._phase, self._again = _Phase.THINKING, bool(self._thinking)
+        self._phase, self._again = _THINKING, bool(self._thinking)
         self._thinking = self._thinking or []
 
     def _scan(self, text: str, wrapper: re.Match[str] | None, final: bool) -> Scan:
@@ -280,11 +289,11 @@ class Reader:
             self._text.append(blank)
             deltas.append(Delta(DeltaKind.TEXT, 0, blank))
         self._pending, self._after_call = "", True
-        for call in calls:
-            index = len(self._calls)
-            self._calls.append(call)
-            deltas.append(Delta(DeltaKind.CALL_NAME, index, call.name))
-            deltas.append(Delta(DeltaKind.CALL_ARGS, index, dump(call.arguments)))
+        if self._tells:
+            for index, call in enumerate(calls, len(self._calls)):
+                deltas.append(Delta(DeltaKind.CALL_NAME, index, call.name))
+                deltas.append(Delta(DeltaKind.CALL_ARGS, index, dump(call.arguments)))
+        self._calls += calls
         return deltas
 
     def _flush(self) -> list[Delta]:
