@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, Protocol
 
 from toolgrove.core.errors import TemplateError
-from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.messages import Conversation, Message, Role, Tool
 from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, cut, text_of
 from toolgrove.templates.base import AgentTemplate, ChatTemplate, Scene, chat_registry
 from toolgrove.templates.readback import same_calls
 from toolgrove.templates.reading import Reader, Rules, one_of
 from toolgrove.templates.script import Script
 from toolgrove.templates.values import Place, Step, ThinkMarks
+
+_USER = Role.USER  # an attribute of an enum's class is slow to look up
 
 
 class Turn(NamedTuple):
@@ -142,11 +145,15 @@ class ScriptWriter:
     ) -> list[Span]:
         """The first ``count`` messages. ``answered`` (not None): the last one is written as a model
         must emit it; whether a result follows it."""
+        conv = script.conversation.until(count)
         scene = Scene(
-            conversation=script.conversation.until(count),
+            conversation=conv,
+            messages=conv.messages,
             turns=script.turns(count, bool(answered)),
             tool_text=script.tool_text,
             agent=self.agent,
+            system=_leading_system(conv.messages),
+            last_user=_last_user(conv.messages),
             native=self.native,
             keep=keep,
             today=self.today,
@@ -191,7 +198,6 @@ class ScriptWriter:
         if self.agent is None:
             return
         think = self.chat.think
-        marks = (*self.agent.marks, think.open, *self.chat.wrappers)
         for index, message in enumerate(conv.messages):
             if message.thinking and think.close in message.thinking:
                 raise TemplateError(
@@ -199,23 +205,37 @@ class ScriptWriter:
                     where=f"messages[{index}]",
                     hint="take the tag out of the thinking",
                 )
-            if message.calls and message.text and any(mark in message.text for mark in marks):
-                self._check_reads_back(index, message, Step(conv.tools, message))
+            if message.calls and message.text:
+                self._check_reads_back(self.agent, index, message, conv.tools)
 
-    def _check_reads_back(self, index: int, message: Message, step: Step) -> None:
-        agent = self.agent
-        if agent is None:
+    def _check_reads_back(
+        self, agent: AgentTemplate, index: int, message: Message, tools: tuple[Tool, ...]
+    ) -> None:
+        marks = (*agent.marks, self.chat.think.open, *self.chat.wrappers)
+        if not any(mark in message.text for mark in marks):
             return
+        step = Step(tools, message)
         written = (
             message.text + agent.text_separator + text_of(agent.write_calls(message.calls, step))
         )
-        back = Reader(rules_of(traits_of(self.chat), agent), step.tools or None, "").read(written)
+        back = Reader(rules_of(traits_of(self.chat), agent), tools or None, "").read(written)
         if not same_calls(back.calls, message.calls):
             raise TemplateError(
                 "the text beside the calls holds call markup and would not read back as text",
                 where=f"messages[{index}]",
                 hint="take the markup out of the text, or use another agent template",
             )
+
+
+def _leading_system(messages: Sequence[Message]) -> str | None:
+    return messages[0].text if messages and messages[0].role is Role.SYSTEM else None
+
+
+def _last_user(messages: Sequence[Message]) -> int:
+    index = len(messages) - 1
+    while index >= 0 and messages[index].role is not _USER:
+        index -= 1
+    return index
 
 
 def _writes(span: Span, message: int) -> bool:
