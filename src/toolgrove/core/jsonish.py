@@ -58,7 +58,7 @@ def object_end(text: str, start: int) -> int:
     INCOMPLETE when the text ends first, BROKEN when a tag stands outside a string before the
     object is closed. Law: a decision other than INCOMPLETE does not change with more text.
     """
-    if text.find("}", start) >= 0:
+    if text.find("}", start) >= 0:  # the decoder is five times as fast, but knows sound JSON only
         try:
             return _DECODER.raw_decode(text, start)[1]
         except (ValueError, RecursionError):
