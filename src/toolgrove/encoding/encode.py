@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,9 +10,10 @@ from typing import NamedTuple
 from toolgrove.core.errors import ConfigError, DataError, TemplateError
 from toolgrove.core.messages import Conversation, Role
 from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, cut, text_of
-from toolgrove.encoding.encoded import Encoded, TokenSpan
+from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.loss import LossRule, Weighted, parse_loss_scale
 from toolgrove.encoding.tokenizer import Tokenizer
+from toolgrove.encoding.writer import Writer
 from toolgrove.templates.dialect import JINJA, Dialect
 from toolgrove.templates.writing import Turn
 
@@ -91,10 +91,21 @@ def encode_with(
     conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
 ) -> list[Encoded]:
     """``encode`` with its settings in one value."""
+    return _limited(conv, dialect, tok, settings)
+
+
+def _limited(
+    conv: Conversation,
+    dialect: Dialect,
+    tok: Tokenizer,
+    settings: EncodeSettings,
+    turns: Sequence[Turn] | None = None,
+) -> list[Encoded]:
+    """The sequences, none longer than the settings allow; ``turns``: where they are known."""
     given = settings.loss_scale
     rule = parse_loss_scale(given) if isinstance(given, str) else given
     plan = _Plan(rule, settings.history, settings.acted)
-    encoded = _sequences(conv, dialect, tok, plan)
+    encoded = _sequences(conv, dialect, tok, plan, turns)
     limit = settings.max_length
     if limit is None or all(len(sequence) <= limit for sequence in encoded):
         return encoded
@@ -134,15 +145,33 @@ def prompt_stretches(conv: Conversation, dialect: Dialect) -> list[list[Span]]:
 
 def tokens_of(stretches: Iterable[list[Span]], tok: Tokenizer) -> Encoded:
     """The tokens of stretches one after the other, none of them trained."""
-    writer = _Writer(tok, [], [], [])
+    writer = Writer(tok)
     for spans in stretches:
         writer.add([Weighted(span, 0.0) for span in spans])
-    return Encoded(writer.ids, writer.weights, writer.spans)
+    return writer.encoded()
 
 
-def refuse_losses(conv: Conversation, dialect: Dialect, where: str = "") -> None:
+def encode_whole(
+    conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
+) -> list[Encoded]:
+    """``encode_with``, after ``refuse_losses``, from one rendering of the conversation."""
+    if settings.history is History.KEEP:
+        refuse_losses(conv, dialect)
+        return encode_with(conv, dialect, tok, settings)
+    try:
+        turns = dialect.turns(conv, stopped=True)
+    except TemplateError:
+        refuse_losses(conv, dialect)
+        raise
+    refuse_losses(conv, dialect, turns=turns)
+    return _limited(conv, dialect, tok, settings, turns)
+
+
+def refuse_losses(
+    conv: Conversation, dialect: Dialect, where: str = "", turns: Sequence[Turn] | None = None
+) -> None:
     """TemplateError when the dialect cannot show all of the conversation; it names a way out."""
-    lost = dialect.losses(conv)
+    lost = dialect.losses(conv, turns)
     if not lost:
         return
     shown = "; ".join(lost[:3]) + (f"; and {len(lost) - 3} more" if len(lost) > 3 else "")
@@ -170,11 +199,11 @@ class _Chain:
 
     def goes_on(self, prompt: list[Span]) -> bool:
         """Whether the prompt begins with all that stands already."""
-        return text_of(prompt).startswith(self._text)
+        return not self._text or text_of(prompt).startswith(self._text)
 
     def add(self, prompt: list[Span]) -> None:
         """Adds what the prompt says beyond what stands already."""
-        _, gap = cut(prompt, len(self._text))
+        gap = cut(prompt, len(self._text))[1] if self._text else prompt
         if gap:
             self.stretches.append(_Stretch(gap))
         self._text = text_of(prompt)
@@ -195,13 +224,19 @@ class _Chain:
         return [*self.stretches, _Stretch(self._rest)] if self._rest else self.stretches
 
 
-def _sequences(conv: Conversation, dialect: Dialect, tok: Tokenizer, plan: _Plan) -> list[Encoded]:
+def _sequences(
+    conv: Conversation,
+    dialect: Dialect,
+    tok: Tokenizer,
+    plan: _Plan,
+    turns: Sequence[Turn] | None = None,
+) -> list[Encoded]:
     if plan.history is History.KEEP:
         stretches = _kept(conv, dialect)
         trained = {i for i, m in enumerate(conv.messages) if m.role is Role.ASSISTANT}
         return [_encoded(stretches, trained, conv, tok, plan)]
     chains: list[_Chain] = []
-    for turn in dialect.turns(conv, stopped=True):
+    for turn in dialect.turns(conv, stopped=True) if turns is None else turns:
         if not chains or not chains[-1].extend(turn):
             chains.append(_Chain())
             chains[-1].extend(turn)
@@ -246,85 +281,20 @@ def _encoded(
     tok: Tokenizer,
     plan: _Plan,
 ) -> Encoded:
-    writer = _Writer(tok, [], [], [])
+    writer = Writer(tok)
     for number, stretch in enumerate(stretches):
+        everything = plan.rule.base == "all"
+        if not everything and number == 0 and stretches[1:]:
+            writer.add([Weighted(span, 0.0) for span in stretch.spans])
+            continue
         weighted = plan.rule.weigh(stretch.spans, conv, plan.acted)
-        if plan.rule.base != "all":
-            learnt = number > 0 or not stretches[1:]
+        if not everything:
             weighted = [
-                item if learnt and item.span.message in trained else item._replace(weight=0.0)
+                item if item.span.message in trained else Weighted(item.span, 0.0)
                 for item in weighted
             ]
         writer.add(weighted)
-    if writer.weights:
-        writer.weights[0] = 0.0
-    return Encoded(writer.ids, writer.weights, writer.spans)
-
-
-class _Writer:
-    """Appends the tokens of stretches."""
-
-    def __init__(
-        self, tok: Tokenizer, ids: list[int], weights: list[float], spans: list[TokenSpan]
-    ) -> None:
-        self.tok, self.ids, self.weights, self.spans = tok, ids, weights, spans
-
-    def add(self, stretch: list[Weighted]) -> None:
-        """Tokenizes one stretch: the text between control tokens as a whole, those by id."""
-        text: list[str] = []
-        starts: list[int] = []
-        owners: list[Weighted] = []
-        length = 0
-
-        def flush() -> None:
-            nonlocal length
-            if length:
-                self._add_piece("".join(text), starts, owners)
-                text.clear()
-                starts.clear()
-                owners.clear()
-                length = 0
-
-        for item in stretch:
-            position = 0
-            for start, end, token in self.tok.marks(item.span.text, item.span.kind):
-                if start > position:
-                    text.append(item.span.text[position:start])
-                    starts.append(length)
-                    owners.append(item)
-                    length += start - position
-                flush()
-                self._add_tokens((token,), item)
-                position = end
-            if position < len(item.span.text):
-                text.append(item.span.text[position:])
-                starts.append(length)
-                owners.append(item)
-                length += len(item.span.text) - position
-        flush()
-
-    def _add_piece(self, text: str, starts: list[int], owners: list[Weighted]) -> None:
-        piece = self.tok.piece(text)
-        if len(owners) == 1:
-            self._add_tokens(piece.ids, owners[0])
-            return
-        first = 0
-        for owner, end in zip(owners, [*starts[1:], len(text)], strict=True):
-            last = bisect_left(piece.starts, end, first)
-            if last > first:
-                self._add_tokens(piece.ids[first:last], owner)
-                first = last
-
-    def _add_tokens(self, ids: tuple[int, ...], owner: Weighted) -> None:
-        start = len(self.ids)
-        self.ids.extend(ids)
-        self.weights.extend([owner.weight] * len(ids))
-        span = owner.span
-        last = self.spans[-1] if self.spans else None
-        if last and last.kind is span.kind and last.message == span.message:
-            self.spans[-1] = last._replace(end=len(self.ids))
-        else:
-            self.spans.append(TokenSpan(start, len(self.ids), span.kind, span.message))
+    return writer.encoded()
 
 
 def _shortened(conv: Conversation, truncation: Truncation) -> list[Conversation]:

@@ -33,7 +33,7 @@ class Encoded:
     @property
     def trained(self) -> int:
         """How many tokens weigh more than 0."""
-        return sum(1 for weight in self.weights if weight > 0)
+        return len(self.weights) - self.weights.count(0.0)
 
     def trained_by_kind(self) -> Counter[Kind]:
         """How many tokens of each kind weigh more than 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as Backend
 from toolgrove.core.errors import TokenizerError
 from toolgrove.core.spans import MARKUP, Kind
 from toolgrove.encoding.folder import text_folder
+from toolgrove.encoding.words import Piece, Words
 
 _PROBES = (
     "Hello, world!  Two spaces.",
@@ -27,11 +28,16 @@ _CACHE_CHARACTERS = 10_000_000
 """How much text the memory of pieces holds before it starts anew (about 200 MB with its ids)."""
 
 
-class Piece(NamedTuple):
-    """A tokenized piece of text: the ids and the character each token begins at."""
+_MARKED = 10_000
+"""For how many texts of templates it is kept where their control tokens stand."""
 
-    ids: tuple[int, ...]
-    starts: tuple[int, ...]
+
+class Mark(NamedTuple):
+    """A control token in a text: where it begins and ends, and its id."""
+
+    start: int
+    end: int
+    token: int
 
 
 class Tokenizer:
@@ -49,8 +55,10 @@ class Tokenizer:
         trusted = _ids_are_kept(declared, settings)
         self._control = declared if trusted else self._given_ids(declared)
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
-        self._plain = Backend.from_str(json.dumps(_without_control(settings)))
+        plain = _without_control(settings)
+        self._words = Words(Backend.from_str(json.dumps(plain)), plain)
         self._pieces: dict[str, Piece] = {}
+        self._marked: dict[str, Sequence[Mark]] = {}
         self._remembered = 0
 
     @cached_property
@@ -119,32 +127,38 @@ class Tokenizer:
             if self._remembered > _CACHE_CHARACTERS:
                 self._pieces.clear()
                 self._remembered = len(text)
-            encoding = self._plain.encode(text, add_special_tokens=False)
-            known = Piece(tuple(encoding.ids), tuple(start for start, _ in encoding.offsets))
-            self._pieces[text] = known
+            known = self._pieces[text] = self._words.piece(text)
         return known
 
-    def marks(self, text: str, kind: Kind) -> Iterator[tuple[int, int, int]]:
+    def marks(self, text: str, kind: Kind) -> Sequence[Mark]:
         """Where control tokens stand in text of a kind: start, end and id of each.
 
         A template's own markup may hold any; what a model wrote only those that its tokenizer does
         not call special (such as think tags); all other text holds none.
         """
         if kind in MARKUP:
-            pattern = self._all_marks
-        elif kind in _MODEL_TEXT and self._soft:
-            pattern = self._soft_marks
-        else:
-            return
-        for match in pattern.finditer(text):
-            yield match.start(), match.end(), self._control[match.group()]
+            known = self._marked.get(text)
+            if known is None:
+                if len(self._marked) >= _MARKED:
+                    self._marked.clear()
+                known = self._marked[text] = self._found(self._all_marks, text)
+            return known
+        if kind in _MODEL_TEXT and self._soft:
+            return self._found(self._soft_marks, text)
+        return ()
+
+    def _found(self, pattern: re.Pattern[str], text: str) -> list[Mark]:
+        return [
+            Mark(match.start(), match.end(), self._control[match.group()])
+            for match in pattern.finditer(text)
+        ]
 
     def check(self) -> None:
         """TokenizerError unless probing texts come back as they went in, up to normalization."""
         normalizer = self._backend.normalizer
         for probe in _PROBES:
             expected = normalizer.normalize_str(probe) if normalizer is not None else probe
-            back = self.decode(list(self.piece(probe).ids))
+            back = self.decode(self.piece(probe).ids)
             if back not in (probe, expected) and back.strip() != probe.strip():
                 raise TokenizerError(
                     f"the tokenizer does not give back its input: {probe!r} became {back!r}",

@@ -69,12 +69,18 @@ class Dialect:
         """
         return self.writer.turns(conv, stopped=stopped)
 
-    def losses(self, conv: Conversation) -> list[str]:
-        """What this dialect cannot show of the conversation, in words; empty: nothing is lost."""
+    def losses(self, conv: Conversation, turns: Sequence[Turn] | None = None) -> list[str]:
+        """What this dialect cannot show of the conversation, in words; empty: nothing is lost.
+
+        ``turns``: the conversation's turns, where the caller has them already.
+        """
         try:
-            turns = self.turns(conv)
-            shown = [*self.spans(conv), *(span for turn in turns for span in turn.prompt)]
-            return losses_of(conv, shown, {turn.message: turn.completion for turn in turns})
+            turns = self.turns(conv) if turns is None else turns
+            served = [span for turn in turns for span in turn.prompt]
+            completions = {turn.message: turn.completion for turn in turns}
+            if not losses_of(conv, served, completions):
+                return []
+            return losses_of(conv, [*self.spans(conv), *served], completions)
         except TemplateError as error:
             return [str(error)]
 
