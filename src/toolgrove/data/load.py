@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +15,13 @@ from toolgrove.core.errors import ConfigError, DataError, did_you_mean
 from toolgrove.core.messages import JSON, Role
 from toolgrove.core.samples import Chat
 from toolgrove.data.formats import conversation
-from toolgrove.data.rows import BadLine, Row, read_rows
-from toolgrove.data.sources import Source, parse_source, sample, source_files
+from toolgrove.data.groups import group_keys, held_out
+from toolgrove.data.rows import BadLine, Row
+from toolgrove.data.stream import Mixture, stream_rows
 
 _log = logging.getLogger(__name__)
+
+_COLUMNS_SHOWN = 100
 
 
 class OnBadRow(StrEnum):
@@ -38,6 +41,10 @@ class DataSettings:
     seed: int = 42
     shuffle: bool = False
     cache_dir: Path | None = None
+
+    def mixture(self, specs: Sequence[str]) -> Mixture:
+        """The sources one after the other, drawn from with these settings."""
+        return Mixture(tuple(specs), seed=self.seed, cache_dir=self.cache_dir)
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in list(OnBadRow):
@@ -62,8 +69,9 @@ class Loaded:
     rejected_file: Path | None = None
 
 
-def load_chats(specs: Sequence[str], settings: DataSettings | None = None) -> Loaded:
-    """Reads conversations to learn from: the rows of every source, one source after the other.
+def load_chats(specs: Sequence[str] | Mixture, settings: DataSettings | None = None) -> Loaded:
+    """Reads conversations to learn from: the rows of every source, one source after the other, or
+    as the mixture says.
 
     The first bad row raises DataError with its place. With ``on_bad_row="skip"`` bad rows are
     written to ``rejected_file`` with reason and place instead, and counted in the log. A row
@@ -71,41 +79,44 @@ def load_chats(specs: Sequence[str], settings: DataSettings | None = None) -> Lo
     Arguments are kept as values: their original text is forgotten.
     """
     settings = settings or DataSettings()
-    if not specs:
-        raise DataError("no data source", hint="give a file, hf:org/name, pypi:package …")
+    mixture = specs if isinstance(specs, Mixture) else settings.mixture(specs)
     rejected: list[Rejected] = []
-    chats = [chat for spec in specs for chat in _chats(parse_source(spec), settings, rejected)]
-    kept_in = _write_rejected(Path(settings.rejected_file), rejected) if rejected else None
+    chats = list(_chats(mixture, settings, rejected))
+    kept_in = write_rejected(Path(settings.rejected_file), rejected) if rejected else None
     if rejected:
         total = len(chats) + len(rejected)
         _log.warning("%d of %d rows rejected, see %s", len(rejected), total, kept_in)
     if not chats:
-        first = f"; the first: {rejected[0].error.what}" if rejected else ""
-        raise DataError(
-            f"no usable row in {', '.join(specs)}: {len(rejected)} rejected{first}",
-            where=rejected[0].error.where if rejected else None,
-            hint=f"see {kept_in}" if rejected else None,
-        )
+        raise no_usable_row(mixture.specs, rejected, kept_in)
     if settings.shuffle:
         random.Random(settings.seed).shuffle(chats)
     return Loaded(chats, len(rejected), kept_in)
 
 
+def no_usable_row(
+    specs: Sequence[str], rejected: Sequence[Rejected], kept_in: Path | None
+) -> DataError:
+    """The error for data of which no row can be used."""
+    first = f"; the first: {rejected[0].error.what}" if rejected else ""
+    return DataError(
+        f"no usable row in {', '.join(specs)}: {len(rejected)} rejected{first}",
+        where=rejected[0].error.where if rejected else None,
+        hint=f"see {kept_in}" if kept_in else None,
+    )
+
+
 def split(chats: Sequence[Chat], ratio: float, seed: int = 42) -> tuple[list[Chat], list[Chat]]:
     """Parts the chats into those to learn and those to validate with, each in its order.
 
-    ``ratio`` of them validate, at least one unless it is 0. Copies of one row stay together.
+    ``ratio`` of them validate, at least one unless it is 0. Rows that belong together
+    (``group_keys``) stay together.
     """
-    if not 0 <= ratio < 1:
-        raise ConfigError(f"a split ratio is from 0 to below 1, not {ratio}")
-    keys = [chat.where or f"#{index}" for index, chat in enumerate(chats)]
-    rows = list(dict.fromkeys(keys))
-    count = max(int(len(rows) * ratio), 1) if ratio > 0 else 0
-    if count >= len(rows) and count:
-        raise DataError(f"{len(rows)} rows are too few to split", hint="give a validation data set")
-    held_out = set(random.Random(seed).sample(rows, count))
-    learn = [chat for chat, key in zip(chats, keys, strict=True) if key not in held_out]
-    return learn, [chat for chat, key in zip(chats, keys, strict=True) if key in held_out]
+    keys = [
+        group_keys(chat.conversation, chat.where or f"#{index}") for index, chat in enumerate(chats)
+    ]
+    out = held_out(keys, ratio, seed)
+    learn = [chat for index, chat in enumerate(chats) if index not in out]
+    return learn, [chats[index] for index in sorted(out)]
 
 
 def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> JSON:
@@ -123,32 +134,31 @@ def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> JSON:
     return renamed
 
 
-def _chats(source: Source, settings: DataSettings, rejected: list[Rejected]) -> list[Chat]:
+def _chats(mixture: Mixture, settings: DataSettings, rejected: list[Rejected]) -> Iterator[Chat]:
     skip = settings.on_bad_row == OnBadRow.SKIP
+    columns = ColumnCheck(settings.columns, mixture)
 
-    def reject(bad: BadLine) -> None:
-        rejected.append(Rejected(bad.error, bad.text))
+    def report(line: BadLine) -> None:
+        rejected.append(Rejected(line.error, line.text))
 
-    rows: list[Row] = []
-    for file in source_files(source, settings.cache_dir):
-        rows.extend(read_rows(file, reject if skip else None))
-    _check_columns(rows, settings.columns, source)
-    chats: list[Chat] = []
     bad: set[str] = set()
-    for row in sample(rows, source.count, settings.seed):
+    for row in stream_rows(mixture, report if skip else None):
+        columns.see(row)
         if row.where in bad:
             continue
         try:
-            chats.append(_chat(row, settings.columns))
+            yield chat_of(row, settings.columns)
         except DataError as error:
             if not skip:
+                columns.finish()
                 raise
             bad.add(row.where)
             rejected.append(Rejected(error, row.value))
-    return chats
+    columns.finish()
 
 
-def _chat(row: Row, columns: Mapping[str, str]) -> Chat:
+def chat_of(row: Row, columns: Mapping[str, str]) -> Chat:
+    """The conversation of a row to learn from; DataError with the row's place."""
     try:
         conv = conversation(rename_columns(row.value, columns) if columns else row.value)
     except DataError as error:
@@ -161,21 +171,38 @@ def _chat(row: Row, columns: Mapping[str, str]) -> Chat:
     return Chat(conv.without_given(), row.where)
 
 
-def _check_columns(rows: Sequence[Row], columns: Mapping[str, str], source: Source) -> None:
-    """A column to rename that no row has is a slip of the pen."""
-    for name in columns:
-        if rows and not any(name in row.value for row in rows):
-            known = sorted({column for row in rows[:100] for column in row.value})
-            near = did_you_mean(name, known)
-            hint = f"columns: {', '.join(known)}"
-            raise DataError(
-                f'no row has the column "{name}"',
-                where=str(source),
-                hint=f"{near} {hint}" if near else hint,
-            )
+class ColumnCheck:
+    """Refuses a column to rename that no row has: it is a slip of the pen."""
+
+    def __init__(self, columns: Mapping[str, str], mixture: Mixture) -> None:
+        self._wanted = set(columns)
+        self._seen: dict[str, None] = {}
+        self._mixture = mixture
+
+    def see(self, row: Row) -> None:
+        """Notes a row's columns."""
+        if self._wanted:
+            self._wanted.difference_update(row.value)
+            if len(self._seen) < _COLUMNS_SHOWN:
+                self._seen.update(dict.fromkeys(row.value))
+
+    def finish(self) -> None:
+        """DataError for a column that no row had, if there were rows."""
+        if not self._wanted or not self._seen:
+            return
+        name = min(self._wanted)
+        shown = sorted(self._seen)[:_COLUMNS_SHOWN]
+        near = did_you_mean(name, shown)
+        hint = f"columns: {', '.join(shown)}"
+        raise DataError(
+            f'no row has the column "{name}"',
+            where=", ".join(self._mixture.specs),
+            hint=f"{near} {hint}" if near else hint,
+        )
 
 
-def _write_rejected(file: Path, rejected: Sequence[Rejected]) -> Path:
+def write_rejected(file: Path, rejected: Sequence[Rejected]) -> Path:
+    """Writes rejected rows as JSON lines, with place, reason and hint; the file comes whole."""
     part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

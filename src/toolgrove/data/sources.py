@@ -8,10 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from glob import glob
 from pathlib import Path
 from typing import TypeVar
 
-from toolgrove.core.errors import DataError
+from toolgrove.core.errors import DataError, did_you_mean
+from toolgrove.data import self_cognition
+from toolgrove.data.known import known, known_names
 from toolgrove.data.layout import Choice, data_files
 from toolgrove.data.wheels import pypi_wheel as pypi_wheel
 
@@ -22,12 +25,14 @@ _WHEEL = re.compile(r"(?P<package>[^=/]+)(==(?P<version>[^/]+))?(/(?P<inside>.+)
 
 
 class Place(StrEnum):
-    """The kinds of source; all but ``local`` are the prefix of their spec."""
+    """The kinds of source; all but ``local`` are the prefix of their spec, and ``self-cognition``
+    is the whole of it."""
 
     LOCAL = "local"
     HUGGING_FACE = "hf"
     MODEL_SCOPE = "ms"
     PYPI = "pypi"
+    SELF = "self-cognition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +44,17 @@ class Source:
     count: int | None = None
 
     def __str__(self) -> str:
-        return self.name if self.place is Place.LOCAL else f"{self.place}:{self.name}"
+        plain = self.place in (Place.LOCAL, Place.SELF)
+        return self.name if plain else f"{self.place}:{self.name}"
 
 
 def parse_source(spec: str) -> Source:
-    """Reads a spec: a path, ``hf:org/name[:subset][@split]``, ``ms:...`` or ``pypi:...``.
+    """Reads a spec: a path, a pattern of paths (``data/*.jsonl``), ``self-cognition``, the name of
+    a known data set, ``hf:org/name[:subset][@split]``, ``ms:...`` or ``pypi:...``.
 
     ``#N`` behind it asks for N rows. A path that exists as it stands is that path, ``#`` and all.
-    A path that does not exist is never taken for the name of a hub's data set.
+    A path that does not exist is never taken for the name of a hub's data set, unless it is the
+    name of a known one.
     """
     if not spec.strip():
         raise DataError("a data source without a name", hint="give a file, hf:org/name …")
@@ -60,16 +68,28 @@ def parse_source(spec: str) -> Source:
         prefix = f"{place}:"
         if name.startswith(prefix):
             return Source(place, name.removeprefix(prefix).removeprefix(":"), count)
-    if not Path(name).expanduser().exists():
+    if name in self_cognition.NAMES:
+        return Source(Place.SELF, "self-cognition", count)
+    if _is_pattern(name) or Path(name).expanduser().exists():
+        return Source(Place.LOCAL, name, count)
+    plain, colon, subset = name.partition(":")
+    found = known(plain)
+    if found is None:
         raise _no_such_path(name)
-    return Source(Place.LOCAL, name, count)
+    place, _, repo = found.source.partition(":")
+    chosen = subset if colon else found.subset
+    return Source(Place(place), f"{repo}:{chosen}" if chosen else repo, count)
 
 
 def source_files(source: Source, cache_dir: str | Path | None = None) -> list[Path]:
     """The data files of a source, fetched where they are not local."""
     if source.place is Place.LOCAL:
         path = Path(source.name).expanduser()
+        if _is_pattern(source.name) and not path.exists():
+            return _matching(path, source.name)
         return [path] if path.is_file() else data_files(path, Choice(), str(source))
+    if source.place is Place.SELF:
+        return []
     if source.place is Place.PYPI:
         path = _in_wheel(source, cache_dir)
         return [path] if path.is_file() else data_files(path, Choice(), str(source))
@@ -102,6 +122,24 @@ def sample(items: Sequence[T], count: int | None, seed: int) -> list[T]:
     copies, rest = divmod(count, len(items))
     drawn = sorted(random.Random(seed).sample(range(len(items)), rest))
     return [*(item for _ in range(copies) for item in items), *(items[index] for index in drawn)]
+
+
+def _is_pattern(name: str) -> bool:
+    return any(char in name for char in "*?[")
+
+
+def _matching(path: Path, name: str) -> list[Path]:
+    """The files that a pattern matches, sorted; a pattern that matches none is an error."""
+    found = sorted(
+        file
+        for match in glob(str(path), recursive=True)  # noqa: PTH207 -- the root is in the pattern
+        if (file := Path(match)).is_file()
+    )
+    if not found:
+        raise DataError(
+            "no file matches", where=name, hint="in a shell, put quotes around a pattern"
+        )
+    return found
 
 
 def _count(number: str, spec: str) -> int:
@@ -141,7 +179,9 @@ def _no_such_path(name: str) -> DataError:
     shaped = re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
     if not shaped:
         hub = "a data set on a hub needs its prefix: hf:org/name, ms:org/name"
-    return DataError("no such file or folder", where=name, hint=f"{near}; {hub}" if near else hub)
+    alike = did_you_mean(name, known_names())
+    hints = [hint for hint in (alike, near, hub) if hint]
+    return DataError("no such file or folder", where=name, hint="; ".join(hints))
 
 
 def _near(path: Path) -> str:
