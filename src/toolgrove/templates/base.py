@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from toolgrove.core.errors import TemplateError, did_you_mean
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
@@ -95,6 +95,9 @@ class AgentTemplate(ABC):
         return None
 
 
+_Found = TypeVar("_Found")
+
+
 class Part(NamedTuple):
     """One message inside a turn: ``lead`` + content (when ``shown``) + ``calls`` + ``trail``."""
 
@@ -138,6 +141,8 @@ class Scene(NamedTuple):
     native: bool
     keep: bool
     today: date
+    found: dict[Callable[..., Any], Any]
+    """what ``once`` has found"""
     generate: bool = False
     reply: int | None = None
 
@@ -145,10 +150,20 @@ class Scene(NamedTuple):
         """Whether history keeps its thinking: as a template's option says, else as asked for."""
         return self.keep if preserve_thinking is None else preserve_thinking
 
+    def place(self, turn: Turn) -> int:
+        """The index of a turn among the scene's turns."""
+        return bisect_left(self.turns, turn.parts[0].message, key=_first_message)
+
     def before(self, turn: Turn) -> Turn | None:
         """The turn that stands before this one."""
-        index = bisect_left(self.turns, turn.parts[0].message, key=_first_message)
+        index = self.place(turn)
         return self.turns[index - 1] if index else None
+
+    def once(self, find: Callable[[Scene], _Found]) -> _Found:
+        """What ``find`` finds in this scene, looked for once and not for each message."""
+        if find not in self.found:
+            self.found[find] = find(self)
+        return self.found[find]
 
 
 def _first_message(turn: Turn) -> int:

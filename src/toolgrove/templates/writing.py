@@ -157,6 +157,7 @@ class ScriptWriter:
             native=self.native,
             keep=keep,
             today=self.today,
+            found={},
             generate=generate,
             reply=None if answered is None else count - 1,
         )

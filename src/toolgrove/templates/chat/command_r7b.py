@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
-from toolgrove.core.messages import Message, Role
+from toolgrove.core.messages import Role
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.command_r7b import CommandR7B
 from toolgrove.templates.base import (
@@ -157,26 +157,31 @@ def _framed(role: str, body: list[Span]) -> list[Span]:
 def _results(scene: Scene, turn: Turn) -> list[Span]:
     """The results of a step as the maker counts and chooses them."""
     messages, agent = scene.messages, scene.agent
-    ids = [call.id for message in messages for call in message.calls]
-    earlier = _later_ids(messages[: turn.parts[0].message])
+    orders, later = scene.once(_orders), scene.once(_later)
+    start = turn.parts[0].message
     indices = [part.message for part in turn.parts]
-    while indices and messages[indices[0]].call_id in earlier:
+    while indices and later.get(messages[indices[0]].call_id, start) < start:
         indices.pop(0)
     spans: list[Span] = []
     for place, index in enumerate(indices):
         own = messages[index].call_id
-        order = ids.index(own) if own in ids else -1
         result = result_at(messages, index, native=True)
-        result = replace(result, index=place, count=len(indices), order=order)
+        result = replace(result, index=place, count=len(indices), order=orders.get(own, -1))
         written = agent.write_result(result) if agent else []
         spans += tagged(written, index)
     return spans
 
 
-def _later_ids(messages: tuple[Message, ...]) -> set[str | None]:
-    """The ids of the results that stand behind another one in their step."""
-    return {
-        message.call_id
-        for before, message in pairwise(messages)
-        if before.role is Role.TOOL and message.role is Role.TOOL
-    }
+def _orders(scene: Scene) -> dict[str | None, int]:
+    """For each id of a call, how many calls were made before the first that has it."""
+    ids = [call.id for message in scene.messages for call in message.calls]
+    return {own: len(ids) - 1 - back for back, own in enumerate(reversed(ids))}
+
+
+def _later(scene: Scene) -> dict[str | None, int]:
+    """Where each id first stands at a result that follows another one in its step."""
+    found: dict[str | None, int] = {}
+    for index, (before, message) in enumerate(pairwise(scene.messages), 1):
+        if before.role is Role.TOOL and message.role is Role.TOOL:
+            found.setdefault(message.call_id, index)
+    return found

@@ -138,11 +138,11 @@ class DeepSeekV3(ChatTemplate):
         first = turn.parts[0]
         if scene.native and first.calls:
             return not any(message.calls for message in scene.messages[: first.message])
-        return last_role(scene.turns[: place_of(scene, turn)]) is not Role.TOOL
+        return last_role(scene.turns[: scene.place(turn)]) is not Role.TOOL
 
     def _outputs(self, scene: Scene, turn: Turn) -> list[Span]:
         """One tool turn, with the tokens around all outputs of a step where they belong."""
-        before, after = scene.turns[: place_of(scene, turn)], next_turn(scene, turn)
+        before, after = scene.turns[: scene.place(turn)], next_turn(scene, turn)
         spans: list[Span] = []
         for number, part in enumerate(turn.parts):
             if scene.native:
@@ -213,11 +213,6 @@ def bare_close(message: int, mode: bool | None) -> list[Span]:
     return [Span(THINK_CLOSE, Kind.THINK_CLOSE, None if mode is False else message)]
 
 
-def place_of(scene: Scene, turn: Turn) -> int:
-    """The index of a turn among the scene's turns."""
-    return next(index for index, other in enumerate(scene.turns) if other is turn)
-
-
 def last_role(turns: Sequence[Turn]) -> Role | None:
     """Who spoke last, system prompts left out."""
     return next((turn.role for turn in reversed(turns) if turn.role is not Role.SYSTEM), None)
@@ -225,5 +220,5 @@ def last_role(turns: Sequence[Turn]) -> Role | None:
 
 def next_turn(scene: Scene, turn: Turn) -> Turn | None:
     """The turn after this one, system prompts left out."""
-    later = scene.turns[place_of(scene, turn) + 1 :]
+    later = scene.turns[scene.place(turn) + 1 :]
     return next((other for other in later if other.role is not Role.SYSTEM), None)

@@ -25,7 +25,6 @@ from toolgrove.templates.chat.deepseek_v3 import (
     USER,
     bare_close,
     last_role,
-    place_of,
     prompt_end,
     system_spans,
     thinking_mode,
@@ -83,7 +82,7 @@ class DeepSeekV31(ChatTemplate):
         thinking, text = thinking_of(message)
         block = self._block(scene, part, thinking, heads)
         if scene.native:
-            goes_on = last_role(scene.turns[: place_of(scene, turn)]) is Role.TOOL
+            goes_on = last_role(scene.turns[: scene.place(turn)]) is Role.TOOL
             cuts = THINK_CLOSE in message.text and not (part.calls or goes_on)
             text = message.text.partition(THINK_CLOSE)[2] if cuts else message.text
         return block + self.body(scene, part, text)
@@ -94,7 +93,7 @@ class DeepSeekV31(ChatTemplate):
         return prompt_end(ASSISTANT, thinking_mode(scene, self.thinking, self.enable_thinking))
 
     def _heads(self, scene: Scene, turn: Turn) -> bool:
-        return self._follows(scene, last_role(scene.turns[: place_of(scene, turn)]))
+        return self._follows(scene, last_role(scene.turns[: scene.place(turn)]))
 
     def _follows(self, scene: Scene, role: Role | None) -> bool:
         """Whether a reply after this role has a header."""

@@ -24,7 +24,6 @@ from toolgrove.templates.chat.deepseek_v3 import (
     bare_close,
     last_role,
     next_turn,
-    place_of,
     prompt_end,
     system_spans,
     thinking_mode,
@@ -73,7 +72,7 @@ class DeepSeekV32(ChatTemplate):
             return self._results(scene, turn)
         if turn.role is Role.USER:
             return [scaffold(USER), *self.parts(scene, turn)]
-        header = _header(scene, place_of(scene, turn))
+        header = _header(scene, scene.place(turn))
         stop = [] if turn.open else [Span(EOS, Kind.STOP, turn.parts[-1].message)]
         return [*([scaffold(header)] if header else []), *self.parts(scene, turn), *stop]
 
@@ -86,7 +85,7 @@ class DeepSeekV32(ChatTemplate):
         else:
             thinking, text = thinking_of(message)
         mode = thinking_mode(scene, self.thinking, self.enable_thinking)
-        heads = part is turn.parts[0] and bool(_header(scene, place_of(scene, turn)))
+        heads = part is turn.parts[0] and bool(_header(scene, scene.place(turn)))
         keep = scene.keeps(self.preserve_thinking)
         shown = mode is not False and (keep or index > scene.last_user)
         if shown and (heads if scene.native else thinking or (mode and heads)):
@@ -107,7 +106,7 @@ class DeepSeekV32(ChatTemplate):
 
     def _results(self, scene: Scene, turn: Turn) -> list[Span]:
         """One tool turn, with the tags of the block where they belong."""
-        before, after = scene.turns[: place_of(scene, turn)], next_turn(scene, turn)
+        before, after = scene.turns[: scene.place(turn)], next_turn(scene, turn)
         spans: list[Span] = []
         for number, part in enumerate(turn.parts):
             if scene.native:
@@ -132,15 +131,21 @@ def _edges(scene: Scene, index: int) -> tuple[bool, bool]:
 
 def _header(scene: Scene, place: int) -> str:
     """What opens an assistant turn that stands at ``place`` among the turns."""
-    before = scene.turns[:place]
-    if not scene.native:
-        return "\n\n" if last_role(before) is Role.TOOL else ASSISTANT
-    header = ""
-    for turn in before:
+    if scene.native:
+        return scene.once(_headers)[place]
+    return "\n\n" if last_role(scene.turns[:place]) is Role.TOOL else ASSISTANT
+
+
+def _headers(scene: Scene) -> list[str]:
+    """What opens an assistant turn at each place of the maker's text."""
+    headers = [""]
+    for turn in scene.turns:
+        header = headers[-1]
         if turn.role is Role.USER:
             header = ASSISTANT
         elif turn.role is Role.ASSISTANT:
             header = ""
         elif turn.role is Role.TOOL and any(_edges(scene, p.message)[1] for p in turn.parts):
             header = "\n\n"
-    return header
+        headers.append(header)
+    return headers

@@ -23,7 +23,6 @@ from toolgrove.templates.chat.deepseek_v3 import (
     USER,
     bare_close,
     last_role,
-    place_of,
     prompt_end,
     system_spans,
     thinking_mode,
@@ -105,7 +104,7 @@ class DeepSeekV4(ChatTemplate):
         if turn.role is Role.ASSISTANT:
             stop = [] if turn.open else [Span(EOS, Kind.STOP, turn.parts[-1].message)]
             return [scaffold(ASSISTANT), *self.parts(scene, turn), *stop]
-        goes_on = last_role(scene.turns[: place_of(scene, turn)]) in (Role.USER, Role.TOOL)
+        goes_on = last_role(scene.turns[: scene.place(turn)]) in (Role.USER, Role.TOOL)
         return [scaffold("\n\n" if goes_on else USER), *self.parts(scene, turn)]
 
     def content(self, scene: Scene, turn: Turn, part: Part) -> list[Span]:

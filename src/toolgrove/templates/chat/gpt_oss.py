@@ -130,7 +130,7 @@ class GptOssChat(ChatTemplate):
                 )
             thinking, text = text, ""
         last = _ends(scene, index)
-        shown = not _final_follows(scene, index) if message.calls else last
+        shown = index > scene.once(_last_final) if message.calls else last
         keep = scene.keeps(self.preserve_thinking)
         if not (shown or keep):
             return None, text
@@ -151,10 +151,12 @@ def _ends(scene: Scene, index: int) -> bool:
     return index == len(scene.messages) - 1 and not scene.generate
 
 
-def _final_follows(scene: Scene, index: int) -> bool:
-    """Whether a later message of the assistant calls no tool."""
-    later = scene.messages[index + 1 :]
-    return any(message.role is Role.ASSISTANT and not message.calls for message in later)
+def _last_final(scene: Scene) -> int:
+    """The index of the assistant's last message that calls no tool; -1 when there is none."""
+    for index in range(len(scene.messages) - 1, -1, -1):
+        if scene.messages[index].role is Role.ASSISTANT and not scene.messages[index].calls:
+            return index
+    return -1
 
 
 def _tool_name(scene: Scene, index: int) -> str:

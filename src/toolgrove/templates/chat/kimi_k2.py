@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toolgrove.core.messages import Message, Role
+from toolgrove.core.messages import Role
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.kimi_k2 import KimiAgent, numbered_by_turn, returned
 from toolgrove.templates.base import (
@@ -171,7 +171,7 @@ def kimi_result(scene: Scene, index: int) -> list[Span]:
     if not isinstance(scene.agent, KimiAgent):
         spans = [Span(message.text, Kind.RESULT)]
     elif scene.native:
-        spans = returned(_next_id(scene.messages, index), message.text)
+        spans = returned(scene.once(_ids)[index], message.text)
     else:
         spans = scene.agent.write_result(result_at(scene.messages, index, native=False))
     return tagged(spans, index)
@@ -183,15 +183,16 @@ def _header(scene: Scene, turn: Turn, part: Part) -> list[Span]:
     return [Span(name, kind, part.message)] if name else [scaffold(str(turn.role))]
 
 
-def _next_id(messages: Sequence[Message], index: int) -> str:
-    """The id of the first call that no result before the one at ``index`` has taken."""
+def _ids(scene: Scene) -> dict[int, str]:
+    """For each result, the id of the first call that no result before it has taken."""
     ids: deque[str] = deque()
-    count, taken = 0, ""
-    for message in messages[: index + 1]:
+    taken: dict[int, str] = {}
+    count = 0
+    for index, message in enumerate(scene.messages):
         for call in message.calls:
             ids.append(f"functions.{call.name}:{count}")
             count += 1
         if message.role is Role.TOOL:
             unknown = f"functions.{message.name or 'unknown'}:{count}"
-            taken = ids.popleft() if ids else unknown
+            taken[index] = ids.popleft() if ids else unknown
     return taken

@@ -59,7 +59,7 @@ class MiniCPM5(ChatTemplate):
         if scene.native and message.calls:
             text = text.partition(_CALLS_FROM_HERE)[0]
         keep = scene.keeps(self.preserve_thinking)
-        if not thinking or not (keep or index > last_query(scene.messages)):
+        if not thinking or not (keep or index > scene.once(last_query)):
             return self.body(scene, part, text)
         block = thinking_spans(thinking.strip("\n"), index)
         return block + unlined(self, scene, part, text)

@@ -81,18 +81,24 @@ class Qwen3(ChatTemplate):
         keep = scene.keeps(self.preserve_thinking)
         if thinks and keep:
             return True
-        if index <= last_query(scene.messages):
+        if index <= scene.once(last_query):
             return False
         ends = index == len(scene.messages) - 1 and part is turn.parts[0]
         empty = self.add_non_thinking_prefix and not (self.opens_thinking and scene.keep)
         return thinks or (ends and empty)
 
 
-def last_query(messages: tuple[Message, ...], trim: bool = False) -> int:
-    """The index of the last user message that is no wrapped tool result; else the last index.
+def last_query(scene: Scene) -> int:
+    """The index of the last user message that is no wrapped tool result; else the last index."""
+    return _last_query(scene.messages, trim=False)
 
-    ``trim``: white space around a wrapped result does not count.
-    """
+
+def last_trimmed_query(scene: Scene) -> int:
+    """As ``last_query``; white space around a wrapped result does not count."""
+    return _last_query(scene.messages, trim=True)
+
+
+def _last_query(messages: tuple[Message, ...], trim: bool) -> int:
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].role is not Role.USER:
             continue

@@ -19,7 +19,7 @@ from toolgrove.templates.base import (
     thinking_spans,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
-from toolgrove.templates.chat.qwen3 import last_query
+from toolgrove.templates.chat.qwen3 import last_trimmed_query
 
 
 @add_chat("qwen3_5", native_agent="qwen3_5")
@@ -83,7 +83,7 @@ def thinking_block(scene: Scene, turn: Turn, part: Part, thinking: str, keep: bo
     """The block of a turn after the last user message, or of every turn (``keep``); where several
     messages make one turn, the later ones have a block only when they have thinking."""
     thinking = thinking.strip() if scene.native else thinking.strip("\n")
-    shown = keep or part.message > last_query(scene.messages, trim=True)
+    shown = keep or part.message > scene.once(last_trimmed_query)
     if not shown or not (part is turn.parts[0] or thinking):
         return []
     return thinking_spans(thinking, part.message)

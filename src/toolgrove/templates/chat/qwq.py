@@ -81,7 +81,7 @@ class QwQ(ChatTemplate):
         thinking, text = said(message)
         thinking, text = thinking or "", text.lstrip("\n")
         keep = scene.keeps(self.preserve_thinking)
-        shown = keep or part.message > last_query(scene.messages)
+        shown = keep or part.message > scene.once(last_query)
         if not shown or not (part is turn.parts[0] or thinking):
             return self.body(scene, part, text)
         block = thinking_spans(thinking.strip("\n"), part.message)
