@@ -14,6 +14,7 @@ MODULES = [
     "rich.console",
     "tokenizers",
     "jinja2",
+    "jsonschema_rs",
     "pyarrow",
     "torch",
 ]

@@ -33,6 +33,7 @@ COMMANDS = {
         "Chat with a model, its tool calls shown as calls.", "InferSettings", "dataset"
     ),
     "eval": Command("Measure how well a model calls tools.", "EvalCommand"),
+    "check": Command("Say what is wrong with data, and mend it.", "CheckSettings", "dataset"),
     "render": Command("Write rows as a model reads them.", "RenderSettings", "dataset"),
     "encode": Command("Turn rows into token ids and weights.", "EncodeCommand", "dataset"),
     "parse": Command("Read a model's reply: text, thinking, calls.", "ParseSettings", "reply"),

@@ -1,0 +1,170 @@
+"""What stands in texts and should not: secrets, control strings, broken characters, markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from toolgrove.core.messages import Role
+from toolgrove.data.doctor.examined import Examined, Said
+from toolgrove.data.doctor.findings import At, Repair, Spot, check, error, warning
+from toolgrove.data.fields import show
+
+SECRETS = {
+    "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b",
+    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}\b",
+    "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
+    "an OpenAI key": r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]*[A-Za-z0-9]{20,}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
+    "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "a Google key": r"\bAIza[0-9A-Za-z_-]{35}\b",
+    "a Stripe key": r"\b[sr]k_live_[0-9A-Za-z]{20,}\b",
+    "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
+    "a JSON Web Token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
+    "a password in an address": r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:"
+    r"(?!(?i:pass(?:word|wd)?|pwd|secret|token|x+|\*+|\.+)@)[^\s/:@<>{}\[\]$]{3,64}@[\w.-]+",
+}
+"""Shapes of secrets: makers' own prefixes, so that ordinary words are none."""
+
+_HINTS = re.compile(
+    r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|sk-|hf_|xox|AIza|k_live_|npm_|eyJ|PRIVATE KEY"
+    r"|://[^/\s]*@"
+)
+_SECRETS = [(name, re.compile(pattern)) for name, pattern in SECRETS.items()]
+_CONTROL_STRINGS = re.compile(
+    r"<\|[A-Za-z_][\w. ]{0,40}\|>|<｜[^｜<>]{1,40}｜>|<(?:start|end)_of_turn>|</?s>(?!\w)"
+    r"|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|\[(?:AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+    r"|\{\{(?:SYSTEM|QUERY|RESPONSE)\}\}|✿(?:FUNCTION|ARGS|RESULT|RETURN)✿"
+)
+_CONTROL_CHARACTERS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ufeff\u202a-\u202e\u2066-\u2069]"
+)
+_SAFELY_REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]")
+_BROKEN = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼Ÿ±]|â€[\x99\x9c\x9d™œ“”¦˜]|ï»¿|锟斤拷")
+_CALL_MARKUP = re.compile(
+    r"<tool_call>|<function=|<\|tool_call\|>|<｜tool▁call|\[TOOL_CALLS\]|<function_?calls?>"
+    r"|^\s*Action:.*\n\s*Action Input:|✿FUNCTION✿|<\|python_tag\|>|<｜DSML",
+    re.MULTILINE,
+)
+_THINK = re.compile(r"<(/?)(think|thinking|thought)>")
+
+
+@check(
+    error(
+        "secret",
+        "a key or token in the data: whoever gets the model may get it out again",
+        "revoke it, and put a made-up one in its place",
+    )
+)
+def secret(row: Examined) -> Iterator[Spot]:
+    """Texts with the shape of a secret; only its first characters are told."""
+    for said in (*row.texts, *row.described):
+        if _HINTS.search(said.text) is None:
+            continue
+        for name, pattern in _SECRETS:
+            match = pattern.search(said.text)
+            if match is not None and len(set(match.group())) > 8:
+                yield Spot(said.at, f"{name}: {match.group()[:6]}…")
+                break
+
+
+@check(
+    warning(
+        "control-string",
+        "a template's own marks in the data, often left over from another model's template. They "
+        "are trained as plain text, never as control tokens",
+        "take them out, unless they are what the text is about",
+    )
+)
+def control_string(row: Examined) -> Iterator[Spot]:
+    """Texts with marks such as <|im_end|>."""
+    for said in row.texts:
+        match = _CONTROL_STRINGS.search(said.text)
+        if match is not None:
+            yield Spot(said.at, f"{show(match.group())} in {_whose(said)}")
+
+
+@check(
+    warning(
+        "control-character",
+        "invisible control characters in a text",
+        "take them out",
+    )
+)
+def control_character(row: Examined) -> Iterator[Spot]:
+    """Texts with control characters other than line ends and tabs, or marks of direction."""
+    for said in row.texts:
+        match = _CONTROL_CHARACTERS.search(said.text)
+        if match is None:
+            continue
+        cleaned = _SAFELY_REMOVED.sub("", said.text)
+        repair = Repair(said.at, said.text, cleaned) if cleaned != said.text else None
+        yield Spot(said.at, f"U+{ord(match.group()):04X} in {_whose(said)}", "", repair)
+
+
+@check(
+    warning(
+        "broken-text",
+        "characters that a wrong encoding broke",
+        "read the source again in its own encoding",
+    )
+)
+def broken_text(row: Examined) -> Iterator[Spot]:
+    """Texts with the replacement character, or with UTF-8 that was read as Latin-1 or GBK."""
+    for said in row.texts:
+        match = _BROKEN.search(said.text)
+        if match is not None:
+            near = said.text[max(0, match.start() - 10) : match.end() + 10]
+            yield Spot(said.at, f"{match.group()!a} in {_whose(said)}: {show(near)}")
+
+
+@check(
+    error(
+        "call-in-text",
+        "a call written as text: it is trained as text, and no tool is called",
+        "make it a call: tool_calls, or a message with the role tool_call",
+    )
+)
+def call_in_text(row: Examined) -> Iterator[Spot]:
+    """Assistant texts with the markup of a call."""
+    for index, message in enumerate(row.messages):
+        if message.role is not Role.ASSISTANT:
+            continue
+        match = _CALL_MARKUP.search(message.text)
+        if match is not None:
+            what = f"{show(match.group().strip())} in the assistant's text"
+            yield Spot(At(index, None, ("content",)), what)
+
+
+@check(
+    error(
+        "unbalanced-thinking",
+        "a thinking block that is opened and not closed, or closed and not opened",
+        "close the block, or give the thinking as reasoning_content",
+    )
+)
+def unbalanced_thinking(row: Examined) -> Iterator[Spot]:
+    """Assistant texts whose think tags do not pair up."""
+    for index, message in enumerate(row.messages):
+        if message.role is not Role.ASSISTANT or "<" not in message.text:
+            continue
+        open_tags: list[str] = []
+        odd = ""
+        for slash, name in _THINK.findall(message.text):
+            if not slash:
+                open_tags.append(name)
+            elif not open_tags or open_tags.pop() != name:
+                odd = f"</{name}> closes nothing"
+                break
+        if open_tags and not odd:
+            odd = f"<{open_tags[-1]}> is not closed"
+        if odd:
+            yield Spot(At(index, None, ("content",)), odd)
+
+
+def _whose(said: Said) -> str:
+    if said.at.call is not None:
+        return "a call's arguments"
+    return f"the {said.role}'s text"
