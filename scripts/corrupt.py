@@ -18,33 +18,7 @@ EVALUATION = "evaluation.jsonl"
 PLANTED = "planted.json"
 KEY = "AKIA" + "Z3QW7RTY5UPL2KMN"
 
-_SYLLABLES = [
-    "ba",
-    "ce",
-    "di",
-    "fo",
-    "gu",
-    "ha",
-    "je",
-    "ki",
-    "lo",
-    "mu",
-    "na",
-    "pe",
-    "qui",
-    "ro",
-    "su",
-    "ta",
-    "ve",
-    "wi",
-    "xo",
-    "yu",
-    "za",
-    "bri",
-    "clo",
-    "dra",
-    "fle",
-]
+_SYLLABLES = tuple(a + b for a in "bcdfghjklmnprstvwz" for b in "aeiou")
 
 
 class Fault(NamedTuple):
@@ -295,6 +269,12 @@ def _long(row: Row, rng: random.Random) -> Row:
 
 _PAIR = {"query": "What is the capital of the north?", "response": "It has none of its own yet."}
 
+
+def _with_image(row: Row, image: Any) -> Row:
+    row["messages"][0]["content"] += " <image>"
+    return {**row, "images": [image]}
+
+
 PLANTS: dict[str, Plant] = {
     "not-json": _raw(lambda text: text.replace('"', "'")),
     "cut-off": _raw(lambda text: text[: len(text) // 2]),
@@ -347,6 +327,9 @@ PLANTS: dict[str, Plant] = {
     "call-in-text": _content(3, '<tool_call>\n{"name": "find", "arguments": {}}\n</tool_call>'),
     "unbalanced-thinking": _content(3, "<think>Let me see. {}"),
     "media-tags": _columns(images=["a.png", "b.png"]),
+    "bad-media": lambda row, _: _with_image(row, 5),
+    "bad-preference": _columns(rejected_response=7),
+    "bad-label": lambda row, _: {**row, "messages": row["messages"][:7], "label": True},
     "media-missing": _content(0, "<image>{}"),
     "long-row": _long,
     "mixed-column": _columns(id=["a", "list"]),

@@ -100,7 +100,7 @@ def dump(value: Any) -> str:
 def parse_json(source: str) -> Any:
     """The JSON value of the text with exact types; ValueError where it is not JSON."""
     try:
-        return json.loads(source, parse_constant=_refuse_constant)
+        return json.loads(source, parse_constant=_refuse_constant, object_pairs_hook=unique)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -114,6 +114,19 @@ def parse_loose(source: str) -> Any:
             return _plain(ast.literal_eval(source.strip()))
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise json_error from None
+
+
+def unique(pairs: list[tuple[str, Any]]) -> JSON:
+    """The pairs as an object; ValueError where a key stands twice, since one value would be lost.
+
+    For ``object_pairs_hook`` of ``json.loads``.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in made if keys.count(key) > 1)
+        raise ValueError(f"the key {dump(twice)} stands twice in one object")
+    return made
 
 
 def _refuse_constant(name: str) -> NoReturn:

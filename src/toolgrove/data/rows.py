@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from toolgrove.core.errors import DataError
 from toolgrove.core.messages import JSON
-from toolgrove.data.fields import as_object, describe, show
+from toolgrove.data.fields import as_object, describe, show, unique
 from toolgrove.data.tables import csv_rows, parquet_rows
 
 
@@ -125,7 +125,7 @@ def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
 
 def _line_object(line: str) -> JSON:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"not JSON ({_cause(error)}): {show(line)}",
@@ -165,7 +165,7 @@ def _json(file: Path, report: OnBadLine) -> Iterator[Row]:
     """A list of objects, one object, or objects one after the other."""
     with _open(file) as stream:
         source = stream.read().decode("utf-8-sig")
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=unique)
     position = _skip(source, 0)
     in_list = source[position : position + 1] == "["
     position = _skip(source, position + 1) if in_list else position

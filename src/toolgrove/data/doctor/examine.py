@@ -14,7 +14,7 @@ from toolgrove.data.doctor.across import Across
 from toolgrove.data.doctor.against import Against
 from toolgrove.data.doctor.counts import Counts
 from toolgrove.data.doctor.examined import Examined
-from toolgrove.data.doctor.findings import Check, Finding, Found, Kind, checks
+from toolgrove.data.doctor.findings import At, Check, Finding, Found, Kind, Spot, checks
 from toolgrove.data.doctor.places import (
     Places,
     difference,
@@ -27,6 +27,7 @@ from toolgrove.data.doctor.schemas import Schemas
 from toolgrove.data.formats import conversation
 from toolgrove.data.load import rename_columns
 from toolgrove.data.rows import BadLine, read_rows
+from toolgrove.data.samples import LABELS, REJECTED, feedback, preference
 
 MOST_REPAIRS = 200
 """How many changes are made to one row at most."""
@@ -110,6 +111,14 @@ class Doctor:
     def row(self, row: JSON, place: tuple[str, int]) -> Verdict:
         """The verdict of a row."""
         self.counts.rows += 1
+        try:
+            examined, founds = self._examine(row, place)
+        except RecursionError:
+            examined, founds = None, [Found(unread.TOO_DEEP, Spot(At(), "nested too deeply"))]
+        founds = [found for found in founds if found.kind.code not in self.ignore]
+        return _told(row, place, founds, examined)
+
+    def _examine(self, row: JSON, place: tuple[str, int]) -> tuple[Examined | None, list[Found]]:
         examined, founds = self.read(row)
         if examined is not None:
             self.counts.add(examined)
@@ -117,14 +126,17 @@ class Doctor:
             founds += self.against.examine(examined) if self.against else ()
             for examiner in self.further:
                 founds += examiner.examine(examined, self.counts)
-        founds = [found for found in founds if found.kind.code not in self.ignore]
-        return _told(row, place, founds, examined)
+        return examined, founds
 
     def read(self, row: JSON) -> tuple[Examined | None, list[Found]]:
         """The row as a conversation, and what the checks on single rows find in it."""
         try:
             renamed = rename_columns(row, self.columns) if self.columns else row
             conv = conversation(renamed)
+            if any(conv.extra.get(name) is not None for name in REJECTED):
+                preference(renamed)
+            elif any(isinstance(conv.extra.get(name), bool) for name in LABELS):
+                feedback(renamed)
         except DataError as failure:
             return None, [unread.found_in(row, failure)]
         examined = Examined(row, conv, self.schemas)
@@ -161,7 +173,8 @@ class Doctor:
         bad, line = item.bad, item.line
         undecodable = "UTF-8" in bad.error.what
         kind = unread.kind_of_line(bad.text, called, undecodable)
-        return _verdict(called, line, kind, bad.error, bad.text)
+        problem = DataError(bad.error.what, hint=kind.fix)
+        return _verdict(called, line, kind, problem, bad.text)
 
 
 class _Bad(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from array import array
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
-from itertools import pairwise
+from itertools import islice, pairwise
 from zlib import crc32
 
 BANDS = 12
@@ -19,6 +19,8 @@ KEPT = 64
 CANDIDATES = 8
 """With how many earlier texts one is compared at most."""
 
+MOST_WORDS = 20_000
+
 _BINS = BANDS * BAND_BINS
 _EMPTY = 0xFFFFFFFF
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")
@@ -26,8 +28,10 @@ _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")
 
 def shingles(texts: Iterable[str]) -> set[int]:
     """32-bit hashes of the pairs of words that follow each other, without regard to case and
-    punctuation; a Chinese, Japanese or Korean character counts as a word."""
-    words = [word for text in texts for word in _WORD.findall(text.casefold())]
+    punctuation; a Chinese, Japanese or Korean character counts as a word. Of long texts the first
+    ``MOST_WORDS`` words count."""
+    found = (word[0] for text in texts for word in _WORD.finditer(text.casefold()))
+    words = list(islice(found, MOST_WORDS))
     if len(words) < 2:
         return {crc32(word.encode()) for word in words}
     return {crc32(f"{one} {two}".encode()) for one, two in pairwise(words)}

@@ -64,7 +64,17 @@ BAD_TOOLS = error(
     "tools that cannot be read",
     'tools is a list: [{"type": "function", "function": {"name": ..., "parameters": ...}}]',
 )
-BAD_MEDIA = error("bad-media", "media that cannot be read", "list paths or addresses")
+MEDIA_TAGS = error(
+    "media-tags",
+    "more tags than media, or fewer: each <image>, <video> and <audio> stands for one of them",
+    "write one tag where each of them is shown, and list as many",
+)
+BAD_PREFERENCE = error(
+    "bad-preference",
+    "a chosen and a rejected answer that cannot be held against each other",
+    "both must answer the same conversation, and differ",
+)
+BAD_LABEL = error("bad-label", "a verdict that is about nothing", "label the last answer")
 BAD_WEIGHT = error(
     "bad-weight", "a loss or loss_scale that is no weight", "true or false; a number from 0 up"
 )
@@ -74,9 +84,9 @@ BAD_HISTORY = error(
 
 _CALL_ROLES = frozenset({"tool_call", "tool-call", "function_call", "function-call"})
 _CALL_KEYS = ("tool_calls", "function_call", "arguments", "parameters")
-_MEDIA = frozenset(
-    {"images", "image", "videos", "video", "audios", "audio", "objects", "image_url"}
-)
+_REJECTED = ("rejected_response", "rejected_messages", "rejected", "chosen")
+_LABELS = ("label", "kto_tag")
+_MEDIA = ("images", "image", "videos", "video", "audios", "audio", "objects")
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst")
 
 
@@ -146,18 +156,25 @@ def keys_of(path: str) -> tuple[str | int, ...]:
     return tuple(keys)
 
 
+_BY_COLUMN = {
+    "tools": BAD_TOOLS,
+    "functions": BAD_TOOLS,
+    "history": BAD_HISTORY,
+    **dict.fromkeys(_REJECTED, BAD_PREFERENCE),
+    **dict.fromkeys(_LABELS, BAD_LABEL),
+    **dict.fromkeys(_MEDIA, MEDIA_TAGS),
+}
+
+
 def _kind_of(row: JSON, keys: tuple[str | int, ...], what: str) -> Kind:
     if not keys:
+        if what.startswith("a label"):
+            return BAD_LABEL
         return AMBIGUOUS if "could each be" in what else NO_CONVERSATION
-    first, last = keys[0], keys[len(keys) - 1]
-    if first == "tools":
-        return BAD_TOOLS
-    if first == "history":
-        return BAD_HISTORY
-    if last in ("loss", "loss_scale"):
+    if keys[0] in _BY_COLUMN:
+        return _BY_COLUMN[str(keys[0])]
+    if keys[len(keys) - 1] in ("loss", "loss_scale"):
         return BAD_WEIGHT
-    if first in _MEDIA or last in _MEDIA:
-        return BAD_MEDIA
     return _kind_of_message(row, keys)
 
 

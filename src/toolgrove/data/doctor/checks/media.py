@@ -1,4 +1,4 @@
-"""Media tags held against the lists of images, videos and audios."""
+"""Media tags without media; where there are media, reading holds the tags against them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,15 @@ from collections.abc import Iterator
 
 from toolgrove.data.doctor.examined import Examined
 from toolgrove.data.doctor.findings import At, Spot, check, error, warning
+from toolgrove.data.fields import describe
 
 _NAMES = ("image", "video", "audio")
 
 
 @check(
-    error(
-        "media-tags",
-        "more tags than media, or fewer: each <image>, <video> and <audio> stands for one file",
-        "write one tag where each file belongs, and list as many files",
-    )
-)
-def media_tags(row: Examined) -> Iterator[Spot]:
-    """Rows with media whose tags do not match; files without any tag are told apart."""
-    for name in _NAMES:
-        tags, files = _count(row, name)
-        if tags != files and files and tags:
-            yield Spot(At(keys=(f"{name}s",)), f"{tags} <{name}> tags and {files} {name}s")
-
-
-@check(
-    error(
+    warning(
         "media-missing",
-        "a media tag in a row without such media",
+        "a media tag in a row without such media: it is trained as plain text",
         "list the file, or take the tag out",
     )
 )
@@ -43,18 +29,19 @@ def media_missing(row: Examined) -> Iterator[Spot]:
 
 
 @check(
-    warning(
-        "media-untagged",
-        "media without a tag: where they belong is not said",
-        "write a tag where each file belongs",
+    error(
+        "bad-media",
+        "a medium that is neither a path, an address nor an object",
+        "write its path or address",
     )
 )
-def media_untagged(row: Examined) -> Iterator[Spot]:
-    """Files of a kind for which no text has a tag."""
-    for name in _NAMES:
-        tags, files = _count(row, name)
-        if files and not tags:
-            yield Spot(At(keys=(f"{name}s",)), f"{files} {name}s and no <{name}> tag")
+def bad_media(row: Examined) -> Iterator[Spot]:
+    """Values in the lists of media that say nothing about where the medium is."""
+    conv = row.conversation
+    for name, listed in (("image", conv.images), ("video", conv.videos), ("audio", conv.audios)):
+        for number, value in enumerate(listed):
+            if not isinstance(value, str | dict | list) or not value:
+                yield Spot(At(keys=(f"{name}s", number)), f"the {name} is {describe(value)}")
 
 
 def _count(row: Examined, name: str) -> tuple[int, int]:

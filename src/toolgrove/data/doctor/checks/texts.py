@@ -15,22 +15,23 @@ SECRETS = {
     "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b",
     "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}\b",
     "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
-    "an OpenAI key": r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]*[A-Za-z0-9]{20,}",
+    "an OpenAI key": r"\bsk-(?:proj-|svcacct-)?[A-Za-z0-9_-]{0,80}[A-Za-z0-9]{20}",
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
     "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
     "a Google key": r"\bAIza[0-9A-Za-z_-]{35}\b",
     "a Stripe key": r"\b[sr]k_live_[0-9A-Za-z]{20,}\b",
     "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
-    "a JSON Web Token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-    "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----",
+    "a JSON Web Token": r"\beyJ[\w-]{10,500}\.eyJ[\w-]{10,2000}\.[\w-]{10}",
+    "a private key": r"-----BEGIN (?:[A-Z]{1,12} ){0,3}PRIVATE KEY-----",
     "a password in an address": r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:"
     r"(?!(?i:pass(?:word|wd)?|pwd|secret|token|x+|\*+|\.+)@)[^\s/:@<>{}\[\]$]{3,64}@[\w.-]+",
 }
-"""Shapes of secrets: makers' own prefixes, so that ordinary words are none."""
+"""Shapes of secrets: makers' own prefixes, so that ordinary words are none. Every repetition has
+a bound, so that no text takes long."""
 
 _HINTS = re.compile(
     r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|sk-|hf_|xox|AIza|k_live_|npm_|eyJ|PRIVATE KEY"
-    r"|://[^/\s]*@"
+    r"|://[^/\s]{1,140}@"
 )
 _SECRETS = [(name, re.compile(pattern)) for name, pattern in SECRETS.items()]
 _CONTROL_STRINGS = re.compile(
@@ -45,7 +46,7 @@ _SAFELY_REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]")
 _BROKEN = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼Ÿ±]|â€[\x99\x9c\x9d™œ“”¦˜]|ï»¿|锟斤拷")
 _CALL_MARKUP = re.compile(
     r"<tool_call>|<function=|<\|tool_call\|>|<｜tool▁call|\[TOOL_CALLS\]|<function_?calls?>"
-    r"|^\s*Action:.*\n\s*Action Input:|✿FUNCTION✿|<\|python_tag\|>|<｜DSML",
+    r"|^[ \t]*Action:.*\n\s{0,9}Action Input:|✿FUNCTION✿|<\|python_tag\|>|<｜DSML",
     re.MULTILINE,
 )
 _THINK = re.compile(r"<(/?)(think|thinking|thought)>")
