@@ -18,6 +18,7 @@ from toolgrove.data.talk import Talk, add_messages
 Keys = tuple[str | int, ...]
 
 _TURNS = ("messages", "conversations", "conversation")
+_TOOLS = ("functions", "function")
 _PLAIN = re.compile(r"[^\W\d][\w-]*")
 
 
@@ -47,7 +48,9 @@ def keys_at(row: JSON, places: Places, at: At) -> Keys:
     Where the place cannot be found in the row, the keys are those of its conversation.
     """
     if at.message is None:
-        return at.keys
+        named = at.keys[:1] == ("tools",) and "tools" not in row
+        column = next((name for name in _TOOLS if name in row), "tools") if named else ""
+        return (column, *at.keys[1:]) if named else at.keys
     if at.call is None:
         return _in_message(row, places, at)
     base = places.calls.get((at.message, at.call))

@@ -61,6 +61,8 @@ class Compiled:
             for failure in self.validator.iter_errors(arguments)
             for problem in _problems(failure)
         ]
+        mistyped = {problem.keys for problem in found if problem.keyword == "type"}
+        found = [p for p in found if p.keyword == "type" or p.keys not in mistyped]
         known = {(problem.keyword, problem.keys, problem.name) for problem in found}
         undeclared = [
             problem

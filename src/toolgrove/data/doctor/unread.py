@@ -86,6 +86,7 @@ _CALL_ROLES = frozenset({"tool_call", "tool-call", "function_call", "function-ca
 _CALL_KEYS = ("tool_calls", "function_call", "arguments", "parameters")
 _REJECTED = ("rejected_response", "rejected_messages", "rejected", "chosen")
 _LABELS = ("label", "kto_tag")
+_ANSWERS = ("ground_truth", "possible_answer", "answers")
 _MEDIA = ("images", "image", "videos", "video", "audios", "audio", "objects")
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst")
 
@@ -179,6 +180,8 @@ def _kind_of(row: JSON, keys: tuple[str | int, ...], what: str) -> Kind:
 
 
 def _kind_of_message(row: JSON, keys: tuple[str | int, ...]) -> Kind:
+    if keys[0] in _ANSWERS:
+        return BAD_CALL
     items = as_list(row.get(str(keys[0])))
     entry = None
     if items is not None and len(keys) > 1 and isinstance(keys[1], int) and keys[1] < len(items):
