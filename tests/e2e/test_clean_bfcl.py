@@ -13,7 +13,7 @@ from toolgrove.data.doctor.findings import Severity
 from toolgrove.eval.bfcl import PREFIX, wheel
 
 CATEGORIES = ("live_multiple", "simple_python", "live_simple", "multiple", "parallel")
-WRONG = 22
+WRONG = 23
 """Rows whose first accepted answer breaks the schema of its own tool: an enum or a type, an
 argument that is required or not declared, a list of accepted values that is empty. Read one by
 one."""

@@ -80,7 +80,8 @@ def argument_type(row: Examined) -> Iterator[Spot]:
         at = _at(called, problem)
         value = _value(called, problem)
         wanted = " or ".join(problem.types)
-        what = f"{called.made.name}: {show(dump(value))} is {_type_of(value)}, not {wanted}"
+        told = "null" if value is None else f"{show(dump(value))} is {_type_of(value)}"
+        what = f"{called.made.name}: {told}, not {wanted}"
         repair = _repaired_type(at, value, problem, called)
         fix = ""
         if repair is not None:
@@ -279,8 +280,6 @@ def _plain(name: str) -> str:
 
 
 def _type_of(value: Any) -> str:
-    if value is None:
-        return "null"
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, int | float):
