@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from toolgrove.core.errors import TemplateError
@@ -9,10 +10,11 @@ from toolgrove.core.messages import Conversation, Role
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.jinja import MakersTemplate
 from toolgrove.templates.own_spans import Marks, Region, spans_in, written
-from toolgrove.templates.prefixes import Ends, Prefixes
+from toolgrove.templates.prefixes import Prefixes, Recalled
 from toolgrove.templates.tracked import LITERAL, Tracked, bare
 from toolgrove.templates.writing import Turn
 
+_log = logging.getLogger(__name__)
 _THINKING = (Kind.THINK_OPEN, Kind.THINKING, Kind.THINK_CLOSE)
 
 
@@ -51,7 +53,7 @@ class OwnWriter:
         self._template = template
         self._marks = marks
         self._last: _Seen | None = None
-        self._ends = Ends(template)
+        self._recalled = Recalled(template)
 
     def text(self, conv: Conversation, *, generate: bool) -> str:
         """The whole conversation's text."""
@@ -62,6 +64,7 @@ class OwnWriter:
         turns, since it then writes no text with the thinking of every turn."""
         text = self._rendered(conv, len(conv.messages), generate)
         regions: list[Region] = []
+        extents = _extents(text)
         for served in self._all_served(conv):
             exact = served.joined and text.startswith(served.known)
             if keep and not exact:
@@ -71,7 +74,9 @@ class OwnWriter:
                     where=f"messages[{served.message}]",
                     hint='use history="served"',
                 )
-            start, end = (served.start, served.end) if exact else self._rewritten(text, served)
+            start, end = (
+                (served.start, served.end) if exact else self._rewritten(text, served, extents)
+            )
             start = max(start, regions[-1].end if regions else 0)
             if end > start:
                 regions.append(Region(start, end, served.message))
@@ -92,22 +97,29 @@ class OwnWriter:
         """What is known of this conversation; only of the last one anything is kept."""
         last = self._last
         if last is None or last.conversation is not conv:
-            prefixes = Prefixes(self._template, self._ends, conv)
+            prefixes = Prefixes(self._recalled, conv)
             last = self._last = _Seen(conv, {}, [], prefixes)
         return last
 
     def _all_served(self, conv: Conversation) -> list[_Served]:
-        served = self._seen_of(conv).served
-        if not served:
-            roles = [message.role for message in conv.messages]
-            served += [self._as_last(conv, i) for i, r in enumerate(roles) if r is Role.ASSISTANT]
-        return served
+        """All assistant messages; that of the longest prompt is held against a fresh render."""
+        seen = self._seen_of(conv)
+        roles = [message.role for message in conv.messages]
+        turns = [index for index, role in enumerate(roles) if role is Role.ASSISTANT]
+        if len(seen.served) < len(turns):
+            seen.served[:] = [self._as_last(conv, index) for index in turns]
+            last = seen.served[-1]
+            if seen.prefixes.refuted(last.message, True, last.prompt):
+                _log.warning("the model's own template renders a prefix in two ways; each is anew")
+                seen.texts.clear()
+                seen.served[:] = [self._as_last(conv, index) for index in turns]
+        return seen.served
 
     def _as_last(self, conv: Conversation, index: int) -> _Served:
         prompt = self._rendered(conv, index, True)
         whole = self._rendered(conv, index + 1, False)
         joined = whole.startswith(str(prompt))
-        first, last = _extent(whole, index)
+        first, last = _extents(whole).get(index, (len(whole), 0))
         start = len(prompt) if joined else self._resumed(prompt, whole, first)
         end = self._stopped(whole, max(start, last))
         known = bare(whole)[:end]
@@ -134,9 +146,9 @@ class OwnWriter:
         ]
         return max(ends, default=len(whole))
 
-    def _rewritten(self, text: Tracked, served: _Served) -> tuple[int, int]:
+    def _rewritten(self, text: Tracked, served: _Served, extents: _Extents) -> tuple[int, int]:
         """Where a turn stands in a text that rewrites it: its data and the stop behind them."""
-        first, last = _extent(text, served.message)
+        first, last = extents.get(served.message, (0, 0))
         if last <= first:
             return 0, 0
         start = len(served.prompt) if text.startswith(str(served.prompt)) else first
@@ -156,12 +168,15 @@ class OwnWriter:
     def _earlier(self, conv: Conversation, served: _Served) -> list[Region]:
         """The regions of earlier turns in a turn's prompt."""
         regions: list[Region] = []
+        extents = _extents(served.prompt)
         for earlier in self._all_served(conv):
             if earlier.message >= served.message:
                 break
             exact = earlier.joined and served.prompt.startswith(earlier.known)
             span = (
-                (earlier.start, earlier.end) if exact else self._rewritten(served.prompt, earlier)
+                (earlier.start, earlier.end)
+                if exact
+                else self._rewritten(served.prompt, earlier, extents)
             )
             start = max(span[0], regions[-1].end if regions else 0)
             if span[1] > start:
@@ -182,18 +197,24 @@ class OwnWriter:
         return completion
 
 
-def _extent(text: Tracked, message: int) -> tuple[int, int]:
-    """Where a message's own data begin and end in a text, before the next message's data;
-    (length, 0) where there are none."""
-    first, last, position = len(text), 0, 0
+_Extents = dict[int, tuple[int, int]]
+
+
+def _extents(text: Tracked) -> _Extents:
+    """Where each message's own data begin and end in a text, before the next message's data."""
+    extents: _Extents = {}
+    done: set[int] = set()
+    position, current = 0, None
     for length, origin in text.runs:
         owner = None if origin is None else origin.message
-        if owner == message:
-            first, last = min(first, position), position + length
-        elif owner is not None and last:
-            break
+        if owner is not None:
+            if current is not None and owner != current:
+                done.add(current)
+            current = owner
+            if owner not in done:
+                extents[owner] = (extents.get(owner, (position, 0))[0], position + length)
         position += length
-    return first, last
+    return extents
 
 
 def _is_bare(text: Tracked, start: int, end: int) -> bool:

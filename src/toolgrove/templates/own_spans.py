@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from toolgrove.core.spans import CALL_KINDS, WRITTEN_BY_MODEL, Kind, Span
 from toolgrove.templates.base import ThinkMarks
-from toolgrove.templates.tracked import LITERAL, Origin, Tracked
+from toolgrove.templates.tracked import LITERAL, Origin, Run, Tracked, bare
 
 
 class Region(NamedTuple):
@@ -71,6 +72,22 @@ def _given(text: Tracked, done: set[int]) -> list[Span]:
 
 def written(text: Tracked, message: int, marks: Marks) -> list[Span]:
     """What a model writes as a message: its data, and markup that is named by what is beside it."""
+    return list(_written(_Region(bare(text), text.runs, message, marks)))
+
+
+class _Region(NamedTuple):
+    """What there is to know of a text that a model writes."""
+
+    text: str
+    runs: tuple[Run, ...]
+    message: int
+    marks: Marks
+
+
+@lru_cache(maxsize=512)
+def _written(region: _Region) -> tuple[Span, ...]:
+    """The spans; a turn's are asked for again with each later turn's prompt."""
+    text, message, marks = Tracked.made(region.text, region.runs), region.message, region.marks
     pieces = atoms(text)
     spans: list[Span] = []
     for index, (piece, origin) in enumerate(pieces):
@@ -86,7 +103,7 @@ def written(text: Tracked, message: int, marks: Marks) -> list[Span]:
             spans.append(Span(piece, kind, message, call.call if call else None))
         else:
             spans.append(Span(piece, origin.kind, origin.message, origin.call))
-    return spans
+    return tuple(spans)
 
 
 def _model_span(piece: str, origin: Origin, message: int) -> Span:

@@ -21,7 +21,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.filters import FILTERS  # pyright: ignore[reportUnknownVariableType]
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -32,6 +32,7 @@ MAX_CHARACTERS = 30_000_000
 _MAX_BITS = 100_000
 _WIDE_PERCENT = re.compile(r"%[^%a-zA-Z]*(\d{6,}|\*)")
 _WIDE_FIELD = re.compile(r":[^{}]*(\d{6,}|\{)")
+_DICT, _LIST, _STRING = (frozenset(dir(kind)) for kind in (dict, list, str))
 _PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})
 
 
@@ -52,6 +53,11 @@ class _Budget:
 
 
 _budget: ContextVar[_Budget] = ContextVar("budget")
+
+
+def budget() -> _Budget:
+    """What is left to the render that runs."""
+    return _budget.get()
 
 
 @contextmanager
@@ -102,6 +108,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     around_generation: tuple[str, str] = ("", "")
     """What is written before and after a ``generation`` block, to see where it was."""
+    shape: Callable[[nodes.Template], None] | None = None
+    """What is done to a template's tree before it is compiled, its loops counted."""
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, today: date) -> None:
@@ -116,7 +124,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "raise_exception": _raise,
             "strftime_now": today.strftime,
             "dict": _Dict(),
-            "namespace": _Namespace,
+            "namespace": SafeNamespace,
             "lipsum": _no_lipsum,
         }
         self.globals.update(own)  # pyright: ignore[reportUnknownMemberType]
@@ -128,11 +136,28 @@ class Sandbox(ImmutableSandboxedEnvironment):
             counted = nodes.Filter(loop.iter, "counted", [], [], None, None, lineno=loop.lineno)
             loop.iter = counted
             counted.set_environment(self)
+        if self.shape is not None:
+            self.shape(tree)
         return self.from_string(self.prepared(tree))
 
     def prepared(self, tree: nodes.Template) -> nodes.Template:
         """The tree as it is compiled."""
         return tree
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As in Jinja; values that know their origin have no attributes but Python's own."""
+        if isinstance(obj, dict) and attribute not in _DICT:
+            found = cast(dict[Any, Any], obj).get(attribute, self)
+            return self.undefined(obj=obj, name=attribute) if found is self else found
+        if isinstance(obj, str) and attribute not in _STRING:
+            return self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, list) and attribute not in _LIST:
+            return self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, (SafeNamespace, LoopContext)) and not attribute.startswith("_"):
+            value = getattr(obj, attribute, self)
+            if value is None or isinstance(value, (str, int)):
+                return value
+        return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call out of a template: counted, and refused where it would make a huge text."""
@@ -258,7 +283,7 @@ class _Dict:
         return dict.fromkeys(keys, value)
 
 
-class _Namespace(Namespace):
+class SafeNamespace(Namespace):
     """A namespace that holds no underscored name."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Self, SupportsIndex, cast
 
 from markupsafe import escape
@@ -34,7 +35,8 @@ class Tracked(str):
     invents any. Law: only characters that the template's own text holds are ``LITERAL``."""
 
     runs: tuple[Run, ...]
-    __slots__ = ("runs",)
+    ends: list[int]
+    __slots__ = ("ends", "runs")
 
     def __new__(cls, text: str = "") -> Self:
         """A text of which nothing is known."""
@@ -65,15 +67,20 @@ class Tracked(str):
         if start <= 0 and end >= len(self):
             return self
         runs: list[Run] = []
-        position = 0
-        for length, origin in self.runs:
-            first, last = max(start, position), min(end, position + length)
-            if last > first:
-                runs.append((last - first, origin))
-            position += length
-            if position >= end:
-                break
-        return Tracked.made(str.__getitem__(self, slice(start, end)), runs)
+        ends = self._ends()
+        number = bisect_right(ends, start)
+        while start < end and number < len(ends):
+            last = min(end, ends[number])
+            runs.append((last - start, self.runs[number][1]))
+            start, number = last, number + 1
+        length = sum(run[0] for run in runs)
+        return Tracked.made(str.__getitem__(self, slice(end - length, end)), runs)
+
+    def _ends(self) -> list[int]:
+        """Where the runs end."""
+        if not hasattr(self, "ends"):
+            self.ends = list(accumulate(length for length, _ in self.runs))
+        return self.ends
 
     def parts(self, cuts: Sequence[int]) -> list[Tracked]:
         """The text cut at these places, which rise."""
