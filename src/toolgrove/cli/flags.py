@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, StrEnum, auto
+from keyword import iskeyword
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import yaml
@@ -36,6 +37,9 @@ class Flag(NamedTuple):
     help: str
     default: str = ""
 
+
+SHORT = {"-c": "config", "-o": "output"}
+"""The flags with a name of one letter."""
 
 CONFIG = Flag(
     Shape.ONE, "A recipe file (YAML): the same keys as these flags. What a flag says wins."
@@ -67,8 +71,7 @@ def spell(words: Sequence[str], flags: Mapping[str, Flag]) -> list[str]:
             break
         name, equals, value = word.removeprefix("--").partition("=")
         name = canonical(name, flags, "--{}") if word.startswith("--") else ""
-        if word == "-c":
-            name = "config"
+        name = SHORT.get(word, name)
         if name.startswith("no_") and name not in flags and _is_switch(name[3:], flags):
             spelled.append(f"--{name[3:]}=false")
         elif name not in flags:
@@ -90,7 +93,7 @@ def function_of(
         parameters.insert(0, inspect.Parameter("words", kind, annotation=str))
 
     def command(*words: str, **given: str | list[str] | None) -> int:
-        flags = {name: value for name, value in given.items() if value is not None}
+        flags = {name.rstrip("_"): value for name, value in given.items() if value is not None}
         if words and positional is not None:
             flags[positional] = [*flags.get(positional, ()), *words]
         return act(read(flags, model))
@@ -165,7 +168,8 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
         list[str] | None if several else str | None, Parameter(name=f"--{name}", negative=())
     ]
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+    identifier = f"{name}_" if iskeyword(name) else name
+    return inspect.Parameter(identifier, kind, default=None, annotation=annotation)
 
 
 def _is_switch(name: str, flags: Mapping[str, Flag]) -> bool:
@@ -189,7 +193,7 @@ def _with_values(name: str, shape: Shape, rest: list[str]) -> list[str]:
 
 
 def _looks_like_flag(word: str) -> bool:
-    return word == "-c" or (word.startswith("--") and len(word) > 2) or word == "--"
+    return word in SHORT or (word.startswith("--") and len(word) > 2) or word == "--"
 
 
 def _value(name: str, raw: Any, annotation: Any) -> Any:

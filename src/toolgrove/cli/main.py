@@ -36,6 +36,7 @@ COMMANDS = {
     "check": Command("Say what is wrong with data, and mend it.", "CheckSettings", "dataset"),
     "render": Command("Write rows as a model reads them.", "RenderSettings", "dataset"),
     "encode": Command("Turn rows into token ids and weights.", "EncodeCommand", "dataset"),
+    "convert": Command("Write rows in another format.", "ConvertSettings", "dataset"),
     "parse": Command("Read a model's reply: text, thinking, calls.", "ParseSettings", "reply"),
     "prove": Command("Show that training, serving and the model agree.", "ProveSettings"),
     "templates": Command("List the templates and what each can do.", "TemplatesSettings"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from toolgrove.core.messages import JSON, Conversation, Message, Role, ToolCall
 
 
@@ -13,9 +15,12 @@ def to_row(conv: Conversation) -> JSON:
     message; thinking and calls in assistant messages only; call ids in results only; columns in
     ``extra`` that no format reads; as many media tags as media.
     """
-    row: JSON = {"messages": [_message(message) for message in conv.messages]}
-    if conv.tools:
-        row["tools"] = [tool.spec for tool in conv.tools]
+    return {"messages": openai_messages(conv.messages), **sides(conv)}
+
+
+def sides(conv: Conversation) -> JSON:
+    """The columns beside the messages: tools, media, and what else the row carried."""
+    row: JSON = {"tools": [tool.spec for tool in conv.tools]} if conv.tools else {}
     for name, media in (
         ("images", conv.images),
         ("videos", conv.videos),
@@ -24,6 +29,11 @@ def to_row(conv: Conversation) -> JSON:
         if media:
             row[name] = list(media)
     return {**row, **conv.extra}
+
+
+def openai_messages(messages: Sequence[Message]) -> list[JSON]:
+    """OpenAI's messages: calls in ``tool_calls``, thinking in ``reasoning_content``."""
+    return [_message(message) for message in messages]
 
 
 def _message(message: Message) -> JSON:
@@ -38,17 +48,18 @@ def _message(message: Message) -> JSON:
         entry["reasoning_content"] = message.thinking
     if message.calls:
         entry["tool_calls"] = [_call(call) for call in message.calls]
-    return {**entry, **_weights(message)}
+    return {**entry, **weights_of(message)}
 
 
 def _call(call: ToolCall) -> JSON:
     entry: JSON = {} if call.id is None else {"id": call.id}
     arguments = call.arguments if call.given is None else call.given
     entry |= {"type": "function", "function": {"name": call.name, "arguments": arguments}}
-    return {**entry, **_weights(call)}
+    return {**entry, **weights_of(call)}
 
 
-def _weights(part: Message | ToolCall) -> JSON:
+def weights_of(part: Message | ToolCall) -> JSON:
+    """The weights of a message or a call, as the keys of its object."""
     weights: JSON = {}
     if part.loss is not None:
         weights["loss"] = part.loss

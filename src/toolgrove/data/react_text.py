@@ -14,6 +14,7 @@ from toolgrove.data.fields import as_object, bad, parse_json, parse_loose, show
 THOUGHT, ACTION, INPUT = "Thought:", "Action:", "Action Input:"
 OBSERVATION, FINAL = "Observation:", "Final Answer:"
 ANSWER = "Answer:"
+_ACTION = re.compile(f"({ACTION})")
 _ANSWER = re.compile(r"\s*Answer:")
 _RESULT = re.compile(r"[ \t]*<result>(.*?)</result>[ \t]*", re.DOTALL)
 _DECODER = json.JSONDecoder(strict=False)
@@ -109,8 +110,8 @@ def _pieces(text: str, words: Words, path: str) -> list[_Piece]:
             label, start = (ANSWER, answer.end()) if answer else ("", start)
         begin = _input_end(text, start) if label == INPUT else start
         found = None if label == FINAL else pattern.search(text, begin)
-        if found is None and label == ANSWER and text.startswith(ACTION, start):
-            found = pattern.match(text[start:])
+        if label == ANSWER and text.startswith(ACTION, start):
+            found = _ACTION.match(text, start)
         end = found.start() if found else len(text)
         body = text[start:end]
         if label or body.strip() or (found is None and not pieces):

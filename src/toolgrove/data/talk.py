@@ -49,6 +49,7 @@ _ROLES: dict[str, str] = {
     "observations": Role.TOOL,
 }
 _COMMON_ROLES = ("system", "user", "assistant", "tool_call", "tool_response", "human", "gpt")
+_THINK, _END_THINK = "<think>", "</think>"
 _THINKING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -191,8 +192,13 @@ def _add_calls(talk: Talk, entry: JSON, path: str) -> None:
     value, at = _content(entry, path)
     if value is None:
         raise bad(at, "a tool_call without content", 'a call is {"name": "...", "arguments": {}}')
-    calls = tuple(with_weights(call, entry, path) for call in read_calls(value, at))
     thinking = _thinking(entry, path)
+    if isinstance(value, str) and value.lstrip().startswith(_THINK) and thinking is None:
+        inside, closed, value = value.lstrip().removeprefix(_THINK).partition(_END_THINK)
+        if not closed:
+            raise bad(at, "thinking without an end", f"close it with {_END_THINK}")
+        thinking = inside.removeprefix("\n").removesuffix("\n")
+    calls = tuple(with_weights(call, entry, path) for call in read_calls(value, at))
     last = talk.messages[-1] if talk.messages else None
     if last is None or last.role is not Role.ASSISTANT or (last.calls and not talk.calling):
         talk.messages.append(Message(Role.ASSISTANT, "", thinking=thinking, calls=calls))

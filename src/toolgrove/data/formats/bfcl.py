@@ -54,9 +54,10 @@ def _tool(item: Any, path: str) -> JSON:
     function = as_object(item)
     if function is None:
         raise bad(path, f"not an object but {describe(item)}")
-    parameters = function.get("parameters") or {}
-    if as_object(parameters) is None:
-        raise bad(f"{path}.parameters", f"not an object but {describe(parameters)}")
+    given = function.get("parameters")
+    parameters = {} if given is None else as_object(given)
+    if parameters is None:
+        raise bad(f"{path}.parameters", f"not an object but {describe(given)}")
     return {**function, "parameters": json_types(parameters, BFCL_TYPES)}
 
 

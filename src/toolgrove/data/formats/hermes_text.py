@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.messages import Conversation, Message, Role, ToolCall
 from toolgrove.data.calls import read_call
 from toolgrove.data.fields import bad, show
 from toolgrove.data.format import Format, formats
@@ -18,9 +19,11 @@ _TOOLS = re.compile(r"<tools>\s*([\[{].*?)\s*</tools>", re.DOTALL)
 _INTRO = re.compile(
     r"# Tools\n|You are a function calling AI model\.|You are provided with function"
 )
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_DECODER = json.JSONDecoder(strict=False)
 _RESULTS = re.compile(r"\s*(<tool_response>.*</tool_response>)\s*", re.DOTALL)
 _RESULT = re.compile(r"<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
+_CLOSING = re.compile(r"\s*</tool_call>")
 _HINT = 'write {"name": "...", "arguments": {...}} between <tool_call> and </tool_call>'
 
 
@@ -36,7 +39,7 @@ class HermesText(Format):
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has a list of tools in tags and asks for calls in tags."""
         text = system_text(row)
-        if "<tool_call>" not in text or not _TOOLS.search(text):
+        if _OPEN not in text or not _TOOLS.search(text):
             return ""
         return "a system prompt with tools in <tools> tags"
 
@@ -52,29 +55,37 @@ def _prompt(text: str, path: str) -> Recovered:
         raise bad(path, "no list in <tools> tags")
     before, after = text[: listed.start()], text[listed.end() :]
     intro = _INTRO.search(before)
-    end = after.rfind("</tool_call>")
+    end = after.rfind(_CLOSE)
     lead = before[: intro.start()] if intro else before
-    rest = after[end + len("</tool_call>") :] if end >= 0 else after
+    rest = after[end + len(_CLOSE) :] if end >= 0 else after
     system = joined([lead.removesuffix("\n\n") if intro else lead.strip(), rest.strip()])
     return Recovered(listed_tools(listed.group(1), path), system)
 
 
 def _reply(text: str, path: str) -> list[Message]:
-    found = list(_CALL.finditer(text))
-    if not found:
-        if "<tool_call>" in text:
-            raise bad(path, "a <tool_call> that is not closed", _HINT)
+    content, mark, rest = text.partition(_OPEN)
+    if not mark:
         return [Message(Role.ASSISTANT, text)]
-    end = found[0].start()
-    for match in found:
-        if text[end : match.start()].strip():
-            raise bad(path, f"text between calls: {show(text[end : match.start()])}", _HINT)
-        end = match.end()
-    if text[end:].strip():
-        raise bad(path, f"text behind a call: {show(text[end:].strip())}", _HINT)
-    calls = tuple(read_call(match.group(1), path) for match in found)
-    content = text[: found[0].start()]
-    return [Message(Role.ASSISTANT, content.removesuffix("\n"), calls=calls)]
+    calls: list[ToolCall] = []
+    while mark:
+        end = _end(rest)
+        if end is None:
+            raise bad(path, f"a {_OPEN} that is not closed", _HINT)
+        calls.append(read_call(rest[: end.start()], path))
+        between, mark, rest = rest[end.end() :].partition(_OPEN)
+        if between.strip():
+            raise bad(path, f"text behind a call: {show(between.strip())}", _HINT)
+    return [Message(Role.ASSISTANT, content.removesuffix("\n"), calls=tuple(calls))]
+
+
+def _end(text: str) -> re.Match[str] | None:
+    """The tag that closes a call, which may stand inside its arguments, too."""
+    start = len(text) - len(text.lstrip())
+    try:
+        start = _DECODER.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        start = 0
+    return _CLOSING.search(text, start)
 
 
 def _ask(message: Message, conv: Conversation, before: list[Message]) -> list[Message]:

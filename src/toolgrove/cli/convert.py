@@ -1,0 +1,208 @@
+"""``toolgrove convert``: rows of any format written in another one, or refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from toolgrove.config.settings import CommandSettings
+from toolgrove.core.errors import ConfigError, DataError, ToolgroveError, did_you_mean
+from toolgrove.data.load import OnBadRow
+
+if TYPE_CHECKING:
+    from toolgrove.data.rows import BadLine, Row
+    from toolgrove.data.target import Target
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+OPENAI_LOG = "openai-log"
+SEED = 42
+"""Which rows ``path#20`` takes."""
+
+
+class ConvertSettings(CommandSettings):
+    """What to convert, and into what."""
+
+    dataset: list[str] = []
+    """Files, hf:, ms: or pypi: sources; path#20 takes 20 rows."""
+
+    to: str = "canonical"
+    """The format to write: canonical, openai, sharegpt, trl, llamafactory, or the text of an
+    agent template: react_en, react_zh, toolbench, agentfabric, hermes."""
+
+    output: Path | None = None
+    """The file to write (JSONL), also -o; left out, rows go to stdout."""
+
+    source_format: str = Field(default=AUTO, alias="from")
+    """What is read: auto finds each row's format by its content; openai-log reads recorded
+    requests and responses."""
+
+    on_bad_row: OnBadRow = OnBadRow.STRICT
+    """What a row does that cannot be read or carried: strict stops, skip keeps it in a file."""
+
+    rejected_file: Path = Path("rejected.jsonl")
+    """Where rejected rows go, with the reason."""
+
+    columns: dict[str, str] = {}
+    """Columns to rename, as frage=query."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of the rows."""
+
+    settings: ConvertSettings
+    written: int = 0
+    formats: Counter[str] = field(default_factory=Counter[str])
+    unread: Counter[str] = field(default_factory=Counter[str])
+    rejected: int = 0
+    first: ToolgroveError | None = None
+    file: IO[str] | None = None
+
+    def reject(self, error: ToolgroveError, row: Any) -> None:
+        """Keeps a row that is left out, with the reason; raises where rows must not be."""
+        if self.settings.on_bad_row == OnBadRow.STRICT:
+            raise error
+        if self.file is None:
+            self.settings.rejected_file.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.settings.rejected_file.open("w", encoding="utf-8")
+        what = "text" if isinstance(row, str) else "row"
+        entry = {"where": error.where, "reason": error.what, "hint": error.hint, what: row}
+        text = json.dumps(entry, ensure_ascii=False, default=str)
+        self.file.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+        self.first = self.first or error
+        self.rejected += 1
+
+
+def run(settings: ConvertSettings) -> int:
+    """Writes the rows; the account of them goes to the log."""
+    target = _target(settings.to)
+    if settings.source_format not in (AUTO, OPENAI_LOG):
+        raise ConfigError(
+            f'unknown --from "{settings.source_format}"', hint=f"known: {AUTO}, {OPENAI_LOG}"
+        )
+    if not settings.dataset:
+        raise ConfigError("no rows", hint="name a file, hf:org/name, pypi:package …")
+    account = Account(settings)
+    try:
+        with _output(settings.output) as stream:
+            for row in _rows(account):
+                _convert(row, target, account, stream)
+            if not account.written:
+                first = f"; the first: {account.first.what}" if account.first else ""
+                raise DataError(
+                    f"no row could be converted: {account.rejected} rejected{first}",
+                    where=account.first.where if account.first else None,
+                )
+    finally:
+        if account.file is not None:
+            account.file.close()
+    _tell(account)
+    return 0
+
+
+def _target(name: str) -> Target:
+    from toolgrove.data.target import targets
+
+    if name in targets.names():
+        return targets.get(name)
+    from toolgrove.encoding.transcript import text_target, text_targets
+
+    known = [*targets.names(), *text_targets()]
+    if name not in known:
+        hint = f"known: {', '.join(known)}"
+        near = did_you_mean(name, known)
+        raise ConfigError(f'unknown --to "{name}"', hint=f"{near} {hint}" if near else hint)
+    return text_target(name)
+
+
+def _rows(account: Account) -> Iterator[Row]:
+    """The rows of all sources; recorded traffic as sessions."""
+    from toolgrove.data.openai_log import log_rows, sessions
+
+    settings = account.settings
+    found = (row for spec in settings.dataset for row in _from(spec, account))
+    if settings.source_format == AUTO:
+        yield from found
+        return
+
+    def exchanged() -> Iterator[Row]:
+        for row in found:
+            try:
+                yield from log_rows(row)
+            except DataError as error:
+                account.reject(error.at(row.where), row.value)
+
+    yield from sessions(exchanged())
+
+
+def _from(spec: str, account: Account) -> Iterator[Row]:
+    from toolgrove.data.rows import read_rows
+    from toolgrove.data.sources import parse_source, sample, source_files
+
+    def reject(bad: BadLine) -> None:
+        account.reject(bad.error, bad.text)
+
+    skip = account.settings.on_bad_row == OnBadRow.SKIP
+    source = parse_source(spec)
+    rows = (
+        row for file in source_files(source) for row in read_rows(file, reject if skip else None)
+    )
+    yield from rows if source.count is None else sample(list(rows), source.count, SEED)
+
+
+def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> None:
+    from toolgrove.data.formats import format_of
+    from toolgrove.data.leftovers import unread_keys
+    from toolgrove.data.load import rename_columns
+    from toolgrove.data.samples import sample
+    from toolgrove.data.target import written
+
+    columns: Mapping[str, str] = account.settings.columns
+    try:
+        value = rename_columns(row.value, columns) if columns else row.value
+        result = written(sample(value), target)
+    except ToolgroveError as error:
+        account.reject(error.at(row.where), row.value)
+        return
+    account.formats[format_of(value)] += 1
+    account.unread.update(unread_keys(value))
+    account.written += 1
+    stream.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    """The stream to write to; a file appears when it is whole."""
+    if path is None:
+        yield sys.stdout
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _tell(account: Account) -> None:
+    settings = account.settings
+    read = ", ".join(f"{name} {count}" for name, count in account.formats.most_common())
+    where = settings.output or "stdout"
+    logger.info("%d rows (%s) written to %s as %s", account.written, read, where, settings.to)
+    for key, count in account.unread.most_common():
+        logger.warning("left out, no part of a conversation: %s (%d rows)", key, count)
+    if account.rejected:
+        logger.warning("%d rows rejected, see %s", account.rejected, settings.rejected_file)

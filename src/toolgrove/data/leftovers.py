@@ -1,0 +1,62 @@
+"""Keys of a row's messages that are no part of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from toolgrove.core.messages import JSON
+from toolgrove.data.fields import as_list, as_object
+
+_COLUMNS = ("messages", "conversations", "conversation", "chosen", "rejected", "rejected_messages")
+_MESSAGE = frozenset(
+    {
+        "role",
+        "from",
+        "content",
+        "value",
+        "name",
+        "tool_call_id",
+        "call_id",
+        "tool_calls",
+        "function_call",
+        "reasoning_content",
+        "thinking",
+        "reasoning",
+        "loss",
+        "loss_scale",
+        "user",
+        "human",
+        "assistant",
+        "gpt",
+        "bot",
+    }
+)
+_CALL = frozenset(
+    {"id", "type", "index", "function", "name", "arguments", "parameters", "loss", "loss_scale"}
+)
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
+
+
+def unread_keys(row: Mapping[str, Any]) -> list[str]:
+    """The keys with a value that no conversation keeps, as ``messages[].weight``, each once."""
+    return list(dict.fromkeys(_unread(row)))
+
+
+def _unread(row: Mapping[str, Any]) -> Iterator[str]:
+    for column in _COLUMNS:
+        for message in _objects(row.get(column)):
+            yield from _others(message, _MESSAGE, f"{column}[]")
+            for call in _objects(message.get("tool_calls")):
+                yield from _others(call, _CALL, f"{column}[].tool_calls[]")
+
+
+def _others(item: JSON, known: Iterable[str], path: str) -> Iterator[str]:
+    for key, value in item.items():
+        if key not in known and value not in _EMPTY:
+            yield f"{path}.{key}"
+
+
+def _objects(value: Any) -> list[JSON]:
+    found = (as_object(item) for item in as_list(value) or ())
+    return [item for item in found if item is not None]
