@@ -107,7 +107,8 @@ class Conversation:
         """The same conversation with its first ``count`` messages only."""
         if count >= len(self.messages):
             return self
-        return replace(self, messages=self.messages[:count])
+        told = (self.images, self.videos, self.audios, self.extra)
+        return Conversation(self.messages[:count], self.tools, *told)
 
     def without(self, start: int, end: int) -> Conversation:
         """The same conversation without its messages from ``start`` to ``end`` (exclusive)."""

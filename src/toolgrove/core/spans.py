@@ -79,11 +79,11 @@ def text_of(spans: Iterable[Span]) -> str:
 def cut(spans: list[Span], length: int) -> tuple[list[Span], list[Span]]:
     """The spans before and after the first ``length`` characters; one may be cut in two."""
     for index, span in enumerate(spans):
-        if length < len(span.text):
+        if length < len(span[0]):
             if length == 0:
                 return spans[:index], spans[index:]
             left = span._replace(text=span.text[:length])
             right = span._replace(text=span.text[length:])
             return [*spans[:index], left], [right, *spans[index + 1 :]]
-        length -= len(span.text)
+        length -= len(span[0])
     return spans, []

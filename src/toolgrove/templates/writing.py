@@ -175,8 +175,9 @@ class ScriptWriter:
         answered = index + 1 < len(messages) and messages[index + 1].role is Role.TOOL
         prompt = self._render(script, index, generate=True)
         whole = self._render(script, index + 1, answered=answered)
-        before, after = cut(whole, len(text_of(prompt)))
-        goes_on = text_of(before) == text_of(prompt)
+        given = text_of(prompt)
+        before, after = cut(whole, len(given))
+        goes_on = text_of(before) == given
         completion = after if goes_on else _emitted(prompt, whole, index)
         last = max((n for n, s in enumerate(completion) if _writes(s, index)), default=-1)
         written, rest = _all_emitted(completion[: last + 1], index), completion[last + 1 :]
