@@ -8,6 +8,7 @@ import pytest
 import toolgrove as tg
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
+from toolgrove.core.spans import text_of
 from toolgrove.templates.base import chat_registry
 
 TOOL = Tool({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}})
@@ -117,3 +118,15 @@ def test_fingerprints_tell_dialects_apart():
         same = repr(chat_registry.get(name))
         assert prints.setdefault(same, found) == found
     assert len(set(prints.values())) == len(prints)
+
+
+@pytest.mark.parametrize("agent", tg.agent_templates())
+def test_the_mark_that_hands_over_to_the_tools_is_no_text(agent: str) -> None:
+    dialect = tg.dialect("chatml", agent=agent)
+    written = text_of(dialect.turns(TALK)[0].completion)
+    for end in range(len(written) + 1):
+        reader = dialect.reader(TALK.tools)
+        reader.feed(written[:end])
+        reader.feed(written[end:])
+        reply = reader.finish()
+        assert (reply.content, [call.name for call in reply.calls]) == ("", ["f"])

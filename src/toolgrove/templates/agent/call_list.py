@@ -52,11 +52,11 @@ def write_list(calls: Sequence[ToolCall], form: ListForm) -> list[Span]:
         closing = "}" if index < len(calls) - 1 else f"}}]{form.close}"
         arguments = dump(call.arguments) if call.given is None else call.given
         spans += (
-            Span(f'{opening}{{"name": "', Kind.CALL_MARK, call=index),
-            Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
-            Span('", "arguments": ', Kind.CALL_MARK, call=index),
-            Span(arguments, Kind.CALL_ARGS, call=index),
-            Span(closing, Kind.CALL_MARK, call=index),
+            Span(f'{opening}{{"name": "', Kind.CALL_MARK, None, index),
+            Span(dump(call.name)[1:-1], Kind.CALL_NAME, None, index),
+            Span('", "arguments": ', Kind.CALL_MARK, None, index),
+            Span(arguments, Kind.CALL_ARGS, None, index),
+            Span(closing, Kind.CALL_MARK, None, index),
         )
     return [span for span in spans if span.text]
 

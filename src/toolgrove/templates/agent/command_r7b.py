@@ -91,11 +91,11 @@ class CommandR7B(AgentTemplate):
             arguments = dump(call.arguments) if call.given is None else call.given
             lead = f'{opening}{{"tool_call_id": "{step.earlier + index}", "tool_name": "'
             spans += (
-                Span(lead, Kind.CALL_MARK, call=index),
-                Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
-                Span('", "parameters": ', Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
-                Span(closing, Kind.CALL_MARK, call=index),
+                Span(lead, Kind.CALL_MARK, None, index),
+                Span(dump(call.name)[1:-1], Kind.CALL_NAME, None, index),
+                Span('", "parameters": ', Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
+                Span(closing, Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 

@@ -69,13 +69,13 @@ class DeepSeekV3Agent(AgentTemplate):
             opening = CALL_OPEN if goes_on else CALLS_OPEN + CALL_OPEN
             closing = CALL_CLOSE + (CALLS_CLOSE if index == len(calls) - 1 else "")
             if goes_on:
-                spans.append(Span("\n", Kind.SEPARATOR, call=index))
+                spans.append(Span("\n", Kind.SEPARATOR, None, index))
             spans += (
-                Span(f"{opening}function{SEPARATOR}", Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span("\n```json\n", Kind.CALL_MARK, call=index),
-                Span(written_arguments(call), Kind.CALL_ARGS, call=index),
-                Span(f"\n```{closing}", Kind.CALL_MARK, call=index),
+                Span(f"{opening}function{SEPARATOR}", Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span("\n```json\n", Kind.CALL_MARK, None, index),
+                Span(written_arguments(call), Kind.CALL_ARGS, None, index),
+                Span(f"\n```{closing}", Kind.CALL_MARK, None, index),
             )
         return spans
 

@@ -61,11 +61,11 @@ class DeepSeekV31Agent(AgentTemplate):
             opening = CALL_OPEN if index else CALLS_OPEN + CALL_OPEN
             closing = CALL_CLOSE + (CALLS_CLOSE if index == len(calls) - 1 else "")
             spans += (
-                Span(opening, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(SEPARATOR, Kind.CALL_MARK, call=index),
-                Span(written_arguments(call), Kind.CALL_ARGS, call=index),
-                Span(closing, Kind.CALL_MARK, call=index),
+                Span(opening, Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span(SEPARATOR, Kind.CALL_MARK, None, index),
+                Span(written_arguments(call), Kind.CALL_ARGS, None, index),
+                Span(closing, Kind.CALL_MARK, None, index),
             )
         return spans
 

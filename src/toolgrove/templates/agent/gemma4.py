@@ -69,20 +69,20 @@ class GemmaCalls(AgentTemplate):
         for index, call in enumerate(calls):
             dump(call.arguments)  # refuses what is no JSON
             spans += (
-                Span(f"{opens}call:", Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span("{", Kind.CALL_MARK, call=index),
+                Span(f"{opens}call:", Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span("{", Kind.CALL_MARK, None, index),
             )
             if step.native and call.given is not None:
-                spans.append(Span(call.given, Kind.CALL_ARGS, call=index))
+                spans.append(Span(call.given, Kind.CALL_ARGS, None, index))
             else:
                 keys = Keys.BARE if step.native else Keys.SAFE
                 pieces = joined(Notation(self.tokens.quote).members(call.arguments, keys))
                 spans += (
-                    Span(text, Kind.CALL_MARK if mark else Kind.CALL_ARGS, call=index)
+                    Span(text, Kind.CALL_MARK if mark else Kind.CALL_ARGS, None, index)
                     for text, mark in pieces
                 )
-            spans.append(Span(f"}}{closes}", Kind.CALL_MARK, call=index))
+            spans.append(Span(f"}}{closes}", Kind.CALL_MARK, None, index))
         return [*spans, Span(self.tokens.response[0], Kind.CALL_STOP, call=len(calls) - 1)]
 
     def write_result(self, result: Result) -> list[Span]:

@@ -79,11 +79,11 @@ class Glm4Calls(AgentTemplate):
                     hint="rename the tool, or use another agent template",
                 )
             if index:
-                spans.append(Span(ASSISTANT, Kind.CALL_MARK, call=index))
+                spans.append(Span(ASSISTANT, Kind.CALL_MARK, None, index))
             spans += (
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span("\n", Kind.CALL_MARK, call=index),
-                Span(dump(call.arguments), Kind.CALL_ARGS, call=index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span("\n", Kind.CALL_MARK, None, index),
+                Span(dump(call.arguments), Kind.CALL_ARGS, None, index),
             )
         return [*spans, Span(OBSERVATION, Kind.CALL_STOP, call=len(calls) - 1)]
 

@@ -73,19 +73,19 @@ class ArgumentTags(AgentTemplate):
         spans: list[Span] = []
         for index, call in enumerate(calls):
             if index and newline:
-                spans.append(Span(newline, Kind.SEPARATOR, call=index))
-            spans.append(Span(_OPEN, Kind.CALL_MARK, call=index))
-            spans.append(Span(call.name, Kind.CALL_NAME, call=index))
+                spans.append(Span(newline, Kind.SEPARATOR, None, index))
+            spans.append(Span(_OPEN, Kind.CALL_MARK, None, index))
+            spans.append(Span(call.name, Kind.CALL_NAME, None, index))
             mark = newline
             for key, value in call.arguments.items():
                 spans += (
-                    Span(f"{mark}{_KEY}", Kind.CALL_MARK, call=index),
-                    Span(key, Kind.CALL_ARGS, call=index),
-                    Span(f"{_KEY_END}{newline}{_VALUE}", Kind.CALL_MARK, call=index),
-                    Span(write_value(value), Kind.CALL_ARGS, call=index),
+                    Span(f"{mark}{_KEY}", Kind.CALL_MARK, None, index),
+                    Span(key, Kind.CALL_ARGS, None, index),
+                    Span(f"{_KEY_END}{newline}{_VALUE}", Kind.CALL_MARK, None, index),
+                    Span(write_value(value), Kind.CALL_ARGS, None, index),
                 )
                 mark = f"{_VALUE_END}{newline}"
-            spans.append(Span(f"{mark}{_CLOSE}", Kind.CALL_MARK, call=index))
+            spans.append(Span(f"{mark}{_CLOSE}", Kind.CALL_MARK, None, index))
         return [span for span in spans if span.text]
 
     def write_result(self, result: Result) -> list[Span]:

@@ -48,15 +48,15 @@ class Hermes(AgentTemplate):
         spans: list[Span] = []
         for index, call in enumerate(calls):
             if index:
-                spans.append(Span("\n", Kind.SEPARATOR, call=index))
+                spans.append(Span("\n", Kind.SEPARATOR, None, index))
             name = dump(call.name)[1:-1]
             arguments = call.given if call.given is not None else dump(call.arguments)
             spans += (
-                Span(f'{_OPEN}\n{{"name": "', Kind.CALL_MARK, call=index),
-                Span(name, Kind.CALL_NAME, call=index),
-                Span('", "arguments": ', Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
-                Span(f"}}\n{_CLOSE}", Kind.CALL_MARK, call=index),
+                Span(f'{_OPEN}\n{{"name": "', Kind.CALL_MARK, None, index),
+                Span(name, Kind.CALL_NAME, None, index),
+                Span('", "arguments": ', Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
+                Span(f"}}\n{_CLOSE}", Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 

@@ -61,11 +61,11 @@ class HunyuanHermes(AgentTemplate):
                     hint='rename the tool, or use another agent template, such as "hermes"',
                 )
             spans += (
-                Span(_CALL, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(f"\n{_FENCE}json\n", Kind.CALL_MARK, call=index),
-                Span(dump(call.arguments), Kind.CALL_ARGS, call=index),
-                Span(f"\n{_FENCE}{_CLOSE}", Kind.CALL_MARK, call=index),
+                Span(_CALL, Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span(f"\n{_FENCE}json\n", Kind.CALL_MARK, None, index),
+                Span(dump(call.arguments), Kind.CALL_ARGS, None, index),
+                Span(f"\n{_FENCE}{_CLOSE}", Kind.CALL_MARK, None, index),
             )
         return [*spans, Span(_END, Kind.CALL_MARK, call=len(calls) - 1)]
 

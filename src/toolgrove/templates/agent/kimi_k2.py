@@ -78,12 +78,12 @@ class KimiAgent(AgentTemplate):
             opening = f"{_CALL}functions." if index else f"{_SECTION}{_CALL}functions."
             closing = _CALL_END if index < len(calls) - 1 else f"{_CALL_END}{_SECTION_END}"
             spans += (
-                Span(opening, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(f":{number}", Kind.CALL_MARK, call=index),
-                Span(_ARGUMENTS, Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
-                Span(closing, Kind.CALL_MARK, call=index),
+                Span(opening, Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span(f":{number}", Kind.CALL_MARK, None, index),
+                Span(_ARGUMENTS, Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
+                Span(closing, Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 

@@ -17,6 +17,8 @@ from toolgrove.templates.repeated import written_once
 from toolgrove.templates.typed import argument_types, json_type, read_value, write_value
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
+DECLARED = 3
+"""how many spans the tools' declaration has, the last ones of the tool text"""
 OPEN = "<|open|>"
 SEP = "<|sep|>"
 _TOOLS = f"{OPEN}tools{SEP}"
@@ -60,7 +62,7 @@ class KimiK3Agent(AgentTemplate):
     ) -> ToolText:
         text = default if system is None else system
         lead = [system_span(text, system), scaffold("\n\n")] if text else []
-        return ToolText([*lead, scaffold(_ASK), *declared_tools(tools)], [])
+        return ToolText([*lead, scaffold(_ASK), *_declared_tools(tools)], [])
 
     def write_calls(self, calls: Sequence[ToolCall], step: Step) -> list[Span]:
         spans: list[Span] = []
@@ -73,11 +75,11 @@ class KimiK3Agent(AgentTemplate):
             opening = f'{_CALL}tool="' if index else f'{_TOOLS}{_CALL}tool="'
             closing = _CALL_END if index < len(calls) - 1 else f"{_CALL_END}{_TOOLS_END}"
             spans += (
-                Span(opening, Kind.CALL_MARK, call=index),
-                Span(escaped(call.name), Kind.CALL_NAME, call=index),
-                Span(f'" index="{index + 1}"{SEP}', Kind.CALL_MARK, call=index),
+                Span(opening, Kind.CALL_MARK, None, index),
+                Span(escaped(call.name), Kind.CALL_NAME, None, index),
+                Span(f'" index="{index + 1}"{SEP}', Kind.CALL_MARK, None, index),
                 *_arguments(call, index, step.native),
-                Span(closing, Kind.CALL_MARK, call=index),
+                Span(closing, Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 
@@ -93,7 +95,7 @@ def escaped(value: str) -> str:
     return value.replace("&", "&amp;").replace('"', "&quot;")
 
 
-def declared_tools(tools: Sequence[Tool]) -> list[Span]:
+def _declared_tools(tools: Sequence[Tool]) -> list[Span]:
     """The tools as JSON without spaces, the keys of each object in the order of the alphabet."""
     opening = "# Tools\nHere are the available tools, described in JSONSchema.\n\n```json\n"
     text = ",".join([_declaration(tool) for tool in tools])
@@ -134,18 +136,18 @@ def _arguments(call: ToolCall, index: int, native: bool) -> list[Span]:
         if not whole.strip():
             return []
         return [
-            Span(f'{OPEN}json type="object"{SEP}', Kind.CALL_MARK, call=index),
-            Span(whole, Kind.CALL_ARGS, call=index),
-            Span(_JSON_END, Kind.CALL_MARK, call=index),
+            Span(f'{OPEN}json type="object"{SEP}', Kind.CALL_MARK, None, index),
+            Span(whole, Kind.CALL_ARGS, None, index),
+            Span(_JSON_END, Kind.CALL_MARK, None, index),
         ]
     spans: list[Span] = []
     for key, value in call.arguments.items():
         spans += (
-            Span(f'{OPEN}argument key="', Kind.CALL_MARK, call=index),
-            Span(escaped(key), Kind.CALL_ARGS, call=index),
-            Span(f'" type="{_type(value)}"{SEP}', Kind.CALL_MARK, call=index),
-            Span(write_value(value), Kind.CALL_ARGS, call=index),
-            Span(_ARGUMENT_END, Kind.CALL_MARK, call=index),
+            Span(f'{OPEN}argument key="', Kind.CALL_MARK, None, index),
+            Span(escaped(key), Kind.CALL_ARGS, None, index),
+            Span(f'" type="{_type(value)}"{SEP}', Kind.CALL_MARK, None, index),
+            Span(write_value(value), Kind.CALL_ARGS, None, index),
+            Span(_ARGUMENT_END, Kind.CALL_MARK, None, index),
         )
     return spans
 

@@ -46,10 +46,10 @@ class LineCalls(AgentTemplate):
                     hint="rename the tool, or use another agent template",
                 )
             spans += (
-                Span(self.name_label, Kind.CALL_MARK, call=index),
-                Span(f" {call.name}\n", Kind.CALL_NAME, call=index),
-                Span(self.args_label, Kind.CALL_MARK, call=index),
-                Span(f" {dump(call.arguments)}\n", Kind.CALL_ARGS, call=index),
+                Span(self.name_label, Kind.CALL_MARK, None, index),
+                Span(f" {call.name}\n", Kind.CALL_NAME, None, index),
+                Span(self.args_label, Kind.CALL_MARK, None, index),
+                Span(f" {dump(call.arguments)}\n", Kind.CALL_ARGS, None, index),
             )
         return [*spans, Span(self.call_stop, Kind.CALL_STOP, call=len(calls) - 1)]
 

@@ -64,14 +64,14 @@ class Llama3Agent(AgentTemplate):
         spans: list[Span] = []
         for index, call in enumerate(calls):
             if index:
-                spans.append(Span(self.between, Kind.SEPARATOR, call=index))
+                spans.append(Span(self.between, Kind.SEPARATOR, None, index))
             arguments = dump(call.arguments) if call.given is None else call.given
             spans += (
-                Span('{"name": "', Kind.CALL_MARK, call=index),
-                Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
-                Span('", "parameters": ', Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
-                Span("}", Kind.CALL_MARK, call=index),
+                Span('{"name": "', Kind.CALL_MARK, None, index),
+                Span(dump(call.name)[1:-1], Kind.CALL_NAME, None, index),
+                Span('", "parameters": ', Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
+                Span("}", Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 

@@ -59,21 +59,21 @@ class MiniMaxM2Calls(AgentTemplate):
         mark = f"{_OPEN}\n"
         for index, call in enumerate(calls):
             spans += (
-                Span(f'{mark}<invoke name="', Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span('">\n', Kind.CALL_MARK, call=index),
+                Span(f'{mark}<invoke name="', Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
             )
+            mark = '">\n'
             for key, value in call.arguments.items():
                 spans += (
-                    Span('<parameter name="', Kind.CALL_MARK, call=index),
-                    Span(key, Kind.CALL_ARGS, call=index),
-                    Span('">', Kind.CALL_MARK, call=index),
-                    Span(write_value(value), Kind.CALL_ARGS, call=index),
-                    Span("</parameter>\n", Kind.CALL_MARK, call=index),
+                    Span(f'{mark}<parameter name="', Kind.CALL_MARK, None, index),
+                    Span(key, Kind.CALL_ARGS, None, index),
+                    Span('">', Kind.CALL_MARK, None, index),
+                    Span(write_value(value), Kind.CALL_ARGS, None, index),
                 )
+                mark = "</parameter>\n"
             last = index == len(calls) - 1
             end = f"</invoke>\n{_CLOSE}" if last else "</invoke>\n"
-            spans.append(Span(end, Kind.CALL_MARK, call=index))
+            spans.append(Span(mark + end, Kind.CALL_MARK, None, index))
             mark = ""
         return [span for span in spans if span.text]
 

@@ -98,9 +98,9 @@ class MiniMaxM3Calls(AgentTemplate):
         spans = [Span(f"{OPEN}\n", Kind.CALL_MARK, call=0)]
         for index, call in enumerate(calls):
             written = [
-                Span(INVOKE_OPENS, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span('">', Kind.CALL_MARK, call=index),
+                Span(INVOKE_OPENS, Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span('">', Kind.CALL_MARK, None, index),
             ]
             schema = None if step.native else _schema(step.tools, call.name)
             for key, value in call.arguments.items():
@@ -110,7 +110,7 @@ class MiniMaxM3Calls(AgentTemplate):
                 written += _element_spans(key, value if safe else dump(value), index)
             last = index == len(calls) - 1
             end = f"{NS}</invoke>\n{CLOSE}" if last else f"{NS}</invoke>\n"
-            written.append(Span(end, Kind.CALL_MARK, call=index))
+            written.append(Span(end, Kind.CALL_MARK, None, index))
             spans += [span for span in written if span.text]
         return spans
 
@@ -136,15 +136,15 @@ def _element_spans(key: str, value: Any, call: int = 0) -> list[Span]:
     elif isinstance(value, list):
         inner = [s for item in cast(list[Any], value) for s in _element_spans(ITEM, item, call)]
     else:
-        inner = [Span(_leaf(value), Kind.CALL_ARGS, call=call)]
+        inner = [Span(_leaf(value), Kind.CALL_ARGS, None, call)]
     return [
-        Span(f"{NS}<", Kind.CALL_MARK, call=call),
-        Span(key, Kind.CALL_ARGS, call=call),
-        Span(">", Kind.CALL_MARK, call=call),
+        Span(f"{NS}<", Kind.CALL_MARK, None, call),
+        Span(key, Kind.CALL_ARGS, None, call),
+        Span(">", Kind.CALL_MARK, None, call),
         *inner,
-        Span(f"{NS}</", Kind.CALL_MARK, call=call),
-        Span(key, Kind.CALL_ARGS, call=call),
-        Span(">", Kind.CALL_MARK, call=call),
+        Span(f"{NS}</", Kind.CALL_MARK, None, call),
+        Span(key, Kind.CALL_ARGS, None, call),
+        Span(">", Kind.CALL_MARK, None, call),
     ]
 
 

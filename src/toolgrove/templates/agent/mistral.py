@@ -55,16 +55,16 @@ class Mistral(AgentTemplate):
         for index, call in enumerate(calls):
             arguments = dump(call.arguments) if call.given is None else call.given
             spans += (
-                Span(", " if index else f"{CALLS}[", Kind.CALL_MARK, call=index),
-                Span('{"name": "', Kind.CALL_MARK, call=index),
-                Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
-                Span('", "arguments": ', Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
-                Span(', "id": "', Kind.CALL_MARK, call=index),
+                Span(", " if index else f"{CALLS}[", Kind.CALL_MARK, None, index),
+                Span('{"name": "', Kind.CALL_MARK, None, index),
+                Span(dump(call.name)[1:-1], Kind.CALL_NAME, None, index),
+                Span('", "arguments": ', Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
+                Span(', "id": "', Kind.CALL_MARK, None, index),
                 Span(
                     id_of_call(call, step.earlier + index, step.native), Kind.CALL_NAME, None, index
                 ),
-                Span('"}' if index < len(calls) - 1 else '"}]', Kind.CALL_MARK, call=index),
+                Span('"}' if index < len(calls) - 1 else '"}]', Kind.CALL_MARK, None, index),
             )
         return [span for span in spans if span.text]
 

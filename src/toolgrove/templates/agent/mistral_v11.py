@@ -55,14 +55,14 @@ class MistralV11(AgentTemplate):
                 )
             arguments = dump(call.arguments) if call.given is None else call.given
             spans += (
-                Span(CALLS, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(_CALL_ID, Kind.CALL_MARK, call=index),
+                Span(CALLS, Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span(_CALL_ID, Kind.CALL_MARK, None, index),
                 Span(
                     id_of_call(call, step.earlier + index, step.native), Kind.CALL_NAME, None, index
                 ),
-                Span(_ARGS, Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
+                Span(_ARGS, Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
             )
         return [span for span in spans if span.text]
 

@@ -39,11 +39,11 @@ def write_pythonic(calls: Sequence[ToolCall], opening: str, closing: str) -> lis
                 hint="rename the tool, or use another agent template",
             )
         spans += (
-            Span(", " if index else opening, Kind.CALL_MARK, call=index),
-            Span(call.name, Kind.CALL_NAME, call=index),
-            Span("(", Kind.CALL_MARK, call=index),
-            Span(_arguments(call.arguments), Kind.CALL_ARGS, call=index),
-            Span(")" if index < len(calls) - 1 else f"){closing}", Kind.CALL_MARK, call=index),
+            Span(", " if index else opening, Kind.CALL_MARK, None, index),
+            Span(call.name, Kind.CALL_NAME, None, index),
+            Span("(", Kind.CALL_MARK, None, index),
+            Span(_arguments(call.arguments), Kind.CALL_ARGS, None, index),
+            Span(")" if index < len(calls) - 1 else f"){closing}", Kind.CALL_MARK, None, index),
         )
     return [span for span in spans if span.text]
 

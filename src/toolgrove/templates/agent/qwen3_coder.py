@@ -77,22 +77,22 @@ class QwenXML(AgentTemplate):
         spans: list[Span] = []
         for index, call in enumerate(calls):
             if index:
-                spans.append(Span("\n", Kind.SEPARATOR, call=index))
+                spans.append(Span("\n", Kind.SEPARATOR, None, index))
             spans += (
-                Span(f"{_CALL}\n{_FUNCTION}", Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(">\n", Kind.CALL_MARK, call=index),
+                Span(f"{_CALL}\n{_FUNCTION}", Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
             )
+            mark = ">\n"
             write = _as_python if step.native and self.python_scalars else write_value
             for key, value in call.arguments.items():
                 spans += (
-                    Span(_PARAMETER, Kind.CALL_MARK, call=index),
-                    Span(key, Kind.CALL_ARGS, call=index),
-                    Span(">\n", Kind.CALL_MARK, call=index),
-                    Span(write(value), Kind.CALL_ARGS, call=index),
-                    Span("\n</parameter>\n", Kind.CALL_MARK, call=index),
+                    Span(mark + _PARAMETER, Kind.CALL_MARK, None, index),
+                    Span(key, Kind.CALL_ARGS, None, index),
+                    Span(">\n", Kind.CALL_MARK, None, index),
+                    Span(write(value), Kind.CALL_ARGS, None, index),
                 )
-            spans.append(Span(f"{_FUNCTION_END}\n{_CALL_END}", Kind.CALL_MARK, call=index))
+                mark = "\n</parameter>\n"
+            spans.append(Span(f"{mark}{_FUNCTION_END}\n{_CALL_END}", Kind.CALL_MARK, None, index))
         return [span for span in spans if span.text]
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:

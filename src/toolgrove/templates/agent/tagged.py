@@ -116,29 +116,30 @@ class TaggedCalls(AgentTemplate):
     form: ClassVar[CallForm]
 
     def write_calls(self, calls: Sequence[ToolCall], step: Step) -> list[Span]:
-        form = self.form
-        spans = [Span(form.wrap[0], Kind.CALL_MARK, call=0)]
+        form, spans = self.form, list[Span]()
+        mark = form.wrap[0]
         for index, call in enumerate(calls):
-            spans += (
-                Span(form.between if index else "", Kind.SEPARATOR, call=index),
-                Span(form.open, Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span(form.named, Kind.CALL_MARK, call=index),
-            )
+            if index:
+                spans.append(Span(form.between, Kind.SEPARATOR, None, index))
+            spans.append(Span(mark + form.open, Kind.CALL_MARK, None, index))
+            spans.append(Span(call.name, Kind.CALL_NAME, None, index))
+            mark = form.named
             for key, value in call.arguments.items():
                 text = form.print_native(value) if step.native else write_value(value)
                 plain = step.native and not isinstance(value, str)
-                quoted = form.cdata and not plain and any(mark in text for mark in "<&\n")
+                quoted = form.cdata and not plain and any(char in text for char in "<&\n")
+                opening, closing = (_CDATA, _CDATA_END) if quoted else ("", "")
                 spans += (
-                    Span(form.key, Kind.CALL_MARK, call=index),
-                    Span(key, Kind.CALL_ARGS, call=index),
-                    Span(form.value + (_CDATA if quoted else ""), Kind.CALL_MARK, call=index),
-                    Span(text, Kind.CALL_ARGS, call=index),
-                    Span((_CDATA_END if quoted else "") + form.ended, Kind.CALL_MARK, call=index),
+                    Span(mark + form.key, Kind.CALL_MARK, None, index),
+                    Span(key, Kind.CALL_ARGS, None, index),
+                    Span(form.value + opening, Kind.CALL_MARK, None, index),
+                    Span(text, Kind.CALL_ARGS, None, index),
                 )
+                mark = closing + form.ended
             bare = "" if call.arguments else form.bare
-            spans.append(Span(bare + form.close, Kind.CALL_MARK, call=index))
-        spans.append(Span(form.wrap[1], Kind.CALL_MARK, call=len(calls) - 1))
+            last = form.wrap[1] if index == len(calls) - 1 else ""
+            spans.append(Span(mark + bare + form.close + last, Kind.CALL_MARK, None, index))
+            mark = ""
         return [span for span in spans if span.text]
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
@@ -284,9 +285,11 @@ class TaggedCalls(AgentTemplate):
         return self._past_closes(window, end)
 
     def _past_closes(self, window: Window, end: int) -> int:
-        """The place after the marks that follow the first closing one."""
+        """The place after the marks that follow the first closing one, and the mark that hands
+        over to the tools."""
         text = window.text
-        for mark in self.form.after_close:
+        stops = (self.call_stop,) if self.call_stop else ()
+        for mark in (*self.form.after_close, *stops):
             after = _past(text, end, (mark,))
             if after == INCOMPLETE:
                 return len(text) if window.final else INCOMPLETE

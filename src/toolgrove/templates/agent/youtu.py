@@ -53,11 +53,11 @@ class Youtu(AgentTemplate):
         spans: list[Span] = []
         for index, call in enumerate(calls):
             spans += (
-                Span('<tool_call>{"name": "', Kind.CALL_MARK, call=index),
-                Span(dump(call.name)[1:-1], Kind.CALL_NAME, call=index),
-                Span('", "arguments": ', Kind.CALL_MARK, call=index),
-                Span(dump(call.arguments), Kind.CALL_ARGS, call=index),
-                Span("}</tool_call>", Kind.CALL_MARK, call=index),
+                Span('<tool_call>{"name": "', Kind.CALL_MARK, None, index),
+                Span(dump(call.name)[1:-1], Kind.CALL_NAME, None, index),
+                Span('", "arguments": ', Kind.CALL_MARK, None, index),
+                Span(dump(call.arguments), Kind.CALL_ARGS, None, index),
+                Span("}</tool_call>", Kind.CALL_MARK, None, index),
             )
         return spans
 

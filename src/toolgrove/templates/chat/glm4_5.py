@@ -17,7 +17,6 @@ from toolgrove.templates.base import (
     said,
     scaffold,
 )
-from toolgrove.templates.repeated import tool_text
 from toolgrove.templates.values import NextTurn, ThinkMarks
 
 _START = "[gMASK]<sop>"
@@ -162,8 +161,8 @@ def _head(scene: Scene, default_system: str | None, newline: str) -> list[Span]:
         spans = scene.tool_text.system
         leads = bool(spans) and spans[0].kind is Kind.SYSTEM
         return [start, header if leads else own_line, *spans]
-    tools = tool_text(scene.agent, scene.conversation.tools, None, None)
-    return [start, own_line, *tools.system, *system]
+    tools = [span for span in scene.tool_text.system if span.kind is not Kind.SYSTEM]
+    return [start, own_line, *tools[bool(text) :], *system]
 
 
 def _framed(scene: Scene, turn: Turn, newline: str, body: Sequence[Span]) -> list[Span]:

@@ -10,10 +10,10 @@ from toolgrove.core.errors import TemplateError
 from toolgrove.core.messages import Message, Role, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.kimi_k3 import (
+    DECLARED,
     OPEN,
     SEP,
     KimiK3Agent,
-    declared_tools,
     escaped,
     result_spans,
 )
@@ -69,8 +69,8 @@ class KimiK3(ChatTemplate):
     def head(self, scene: Scene) -> list[Span]:
         own_tools = isinstance(scene.agent, KimiK3Agent)
         spans: list[Span] = []
-        if own_tools and scene.conversation.tools:
-            tools = declared_tools(scene.conversation.tools)
+        if own_tools and scene.tool_text is not None:
+            tools = scene.tool_text.system[-DECLARED:]
             spans += _framed([scaffold(' role="system" type="tool-declare"')], tools)
         spans += self._effort()
         if scene.tool_text is not None and not own_tools:
