@@ -284,17 +284,19 @@ class Notation:
         return at + 1, found
 
 
-def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def joined(pieces: Iterable[Piece]) -> list[Piece]:
     """The same text, with neighbours of one sort in one piece and no empty piece."""
+    found: list[Piece] = []
     held, kind = "", False
     for text, mark in pieces:
         if mark is not kind and held:
-            yield Piece(held, kind)
+            found.append(Piece(held, kind))
             held = ""
         kind = mark if text or not held else kind
         held += text
     if held:
-        yield Piece(held, kind)
+        found.append(Piece(held, kind))
+    return found
 
 
 class _EndOfTextError(Exception):

@@ -71,32 +71,32 @@ class KimiK3(ChatTemplate):
         spans: list[Span] = []
         if own_tools and scene.tool_text is not None:
             tools = scene.tool_text.system[-DECLARED:]
-            spans += _framed([scaffold(' role="system" type="tool-declare"')], tools)
+            spans += _framed(_header('role="system" type="tool-declare"'), tools)
         spans += self._effort()
         if scene.tool_text is not None and not own_tools:
-            return [*spans, *_framed([scaffold(' role="system"')], scene.tool_text.system)]
+            return [*spans, *_framed(_header('role="system"'), scene.tool_text.system)]
         text = self.default_system if scene.system is None else scene.system
         if text is None:
             return spans
         index = None if scene.system is None else 0
         body = [Span(text, Kind.SYSTEM, index)] if text else []
         name = scene.messages[0].name if index == 0 else None
-        return [*spans, *_framed(_attributes(Role.SYSTEM, name, index), body)]
+        return [*spans, *_framed(_named_header(Role.SYSTEM, name, index), body)]
 
     def turn(self, scene: Scene, turn: Turn) -> list[Span]:
         if turn.role is Role.TOOL:
             return _results(scene, turn)
         first = turn.parts[0]
         name = scene.messages[first.message].name if first.shown else None
-        attributes = _attributes(turn.role, name, first.message)
+        header = _named_header(turn.role, name, first.message)
         body = self.parts(scene, turn)
         if turn.role is not Role.ASSISTANT:
-            return _framed(attributes, body)
+            return _framed(header, body)
         last = turn.parts[-1].message
         stop = (
             [] if turn.open else [Span(_CLOSE, Kind.TEXT_MARK, last), Span(_END, Kind.STOP, last)]
         )
-        return [*_header(attributes), *body, *stop]
+        return [*header, *body, *stop]
 
     def content(self, scene: Scene, turn: Turn, part: Part) -> list[Span]:
         index = part.message
@@ -114,7 +114,7 @@ class KimiK3(ChatTemplate):
         return [*lead, *text, *closing, *part.calls]
 
     def tail(self, scene: Scene) -> list[Span]:
-        header = _header(_attributes(Role.ASSISTANT, None, None))
+        header = _header('role="assistant"')
         opens = Span(_THINK.open, Kind.THINK_OPEN) if self._thinks() else scaffold(_RESPONSE)
         return [*header, opens]
 
@@ -130,7 +130,7 @@ class KimiK3(ChatTemplate):
                 hint=f"choose one of {', '.join(_EFFORTS)}",
             )
         text = scaffold(_EFFORT.replace("{effort}", self.thinking_effort))
-        return _framed([scaffold(' role="system" type="thinking-effort"')], [text])
+        return _framed(_header('role="system" type="thinking-effort"'), [text])
 
     def _thinking(self, scene: Scene, message: Message, index: int, is_first: bool) -> list[Span]:
         thinking = message.thinking or ""
@@ -141,19 +141,19 @@ class KimiK3(ChatTemplate):
         return thinking_spans(thinking, index, *_THINK[:2])
 
 
-def _header(attributes: Sequence[Span]) -> list[Span]:
-    return [scaffold(f"{OPEN}message"), *attributes, scaffold(SEP)]
+def _header(attributes: str) -> list[Span]:
+    return [scaffold(f"{OPEN}message {attributes}{SEP}")]
 
 
-def _framed(attributes: Sequence[Span], body: Sequence[Span]) -> list[Span]:
-    return [*_header(attributes), *body, scaffold(f"{_CLOSE}{_END}")]
-
-
-def _attributes(role: Role, name: str | None, index: int | None) -> list[Span]:
+def _named_header(role: Role, name: str | None, index: int | None) -> list[Span]:
     if not name:
-        return [scaffold(f' role="{role}"')]
-    kind = _KINDS.get(role, Kind.SYSTEM)
-    return [scaffold(f' role="{role}" name="'), Span(escaped(name), kind, index), scaffold('"')]
+        return _header(f'role="{role}"')
+    own = Span(escaped(name), _KINDS.get(role, Kind.SYSTEM), index)
+    return [scaffold(f'{OPEN}message role="{role}" name="'), own, scaffold(f'"{SEP}')]
+
+
+def _framed(header: Sequence[Span], body: Sequence[Span]) -> list[Span]:
+    return [*header, *body, scaffold(f"{_CLOSE}{_END}")]
 
 
 def _results(scene: Scene, turn: Turn) -> list[Span]:

@@ -15,7 +15,6 @@ from toolgrove.templates.base import (
     Turn,
     add_chat,
     scaffold,
-    tagged,
     thinking_spans,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, system_message
@@ -64,10 +63,9 @@ class Nemotron3(ChatTemplate):
         if message.role is not Role.ASSISTANT:
             return self.body(scene, part, message.text)
         truncated = not self._keeps(scene) and index < scene.last_user
-        shown = _truncated(message) if truncated else _shown(message)
-        goes_on = part is not turn.parts[0] and not (message.thinking or "").strip()
-        block = [] if goes_on else tagged(shown[:-1], index)
-        text = shown[-1].text
+        block, text = _truncated(message, index) if truncated else _shown(message, index)
+        if part is not turn.parts[0] and not (message.thinking or "").strip():
+            block = []
         if not (part.calls and isinstance(scene.agent, Nemotron3Agent)):
             return block + self.body(scene, part, text)
         written = [Span(text, Kind.TEXT, index)] if text else []
@@ -88,23 +86,23 @@ class Nemotron3(ChatTemplate):
         return scene.keep
 
 
-def _shown(message: Message) -> list[Span]:
-    """The block of a turn as it was said, if any, and last its text."""
+def _shown(message: Message, index: int) -> tuple[list[Span], str]:
+    """The thinking block of a turn as it was said, if any, and its text."""
     text, thinking = message.text, message.thinking or ""
     if thinking.strip():
         closing = f"\n{THINK_CLOSE}\n" if text.strip() else f"\n{THINK_CLOSE}"
-        return [*thinking_spans(thinking, None, f"{THINK_OPEN}\n", closing), _text(text.rstrip())]
+        return thinking_spans(thinking, index, f"{THINK_OPEN}\n", closing), text.rstrip()
     if _tags(text):
-        return [_text(text.strip())]
-    return [*thinking_spans("", None, THINK_OPEN, THINK_CLOSE), _text(text.rstrip())]
+        return [], text.strip()
+    return thinking_spans("", index, THINK_OPEN, THINK_CLOSE), text.rstrip()
 
 
-def _truncated(message: Message) -> list[Span]:
-    """The block of a turn in history, emptied, and last the text behind all thinking."""
+def _truncated(message: Message, index: int) -> tuple[list[Span], str]:
+    """The thinking block of a turn in history, emptied, and the text behind all thinking."""
     text, thinks = message.text, bool((message.thinking or "").strip())
     tags = _tags(text)
     if not (message.calls or thinks) and len(tags) == 1:
-        return [_text(text.strip())]
+        return [], text.strip()
     if THINK_CLOSE in tags:
         rest = text.rpartition(THINK_CLOSE)[2]
     elif tags and not thinks:
@@ -112,12 +110,8 @@ def _truncated(message: Message) -> list[Span]:
     else:
         rest = f"\n{text}" if thinks else text
     rest = rest.strip() if message.calls else rest.rstrip()
-    return [*thinking_spans("", None, THINK_OPEN, THINK_CLOSE), _text(rest)]
+    return thinking_spans("", index, THINK_OPEN, THINK_CLOSE), rest
 
 
 def _tags(text: str) -> list[str]:
     return [tag for tag in (THINK_OPEN, THINK_CLOSE) if tag in text]
-
-
-def _text(text: str) -> Span:
-    return Span(text, Kind.TEXT)
