@@ -73,7 +73,9 @@ def traits_of(chat: ChatTemplate) -> Traits:
 
 def rules_of(chat: Traits, agent: AgentTemplate | None) -> Rules:
     """What a reader must know of a chat template and an agent template."""
-    stops = tuple(stop for stop in (chat.stop, *chat.other_stops) if stop)
+    foreign = agent is not None and agent.elsewhere is Place.ASSISTANT
+    own_stop = agent.call_stop if agent and foreign else ""  # of the family's own chat template
+    stops = tuple(stop for stop in (chat.stop, *chat.other_stops, own_stop) if stop)
     opening = None if agent is None else agent.call_opening or one_of(agent.marks)
     return Rules(
         agent,

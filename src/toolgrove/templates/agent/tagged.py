@@ -285,11 +285,9 @@ class TaggedCalls(AgentTemplate):
         return self._past_closes(window, end)
 
     def _past_closes(self, window: Window, end: int) -> int:
-        """The place after the marks that follow the first closing one, and the mark that hands
-        over to the tools."""
+        """The place after the marks that follow the first closing one."""
         text = window.text
-        stops = (self.call_stop,) if self.call_stop else ()
-        for mark in (*self.form.after_close, *stops):
+        for mark in self.form.after_close:
             after = _past(text, end, (mark,))
             if after == INCOMPLETE:
                 return len(text) if window.final else INCOMPLETE
