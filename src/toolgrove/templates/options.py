@@ -54,16 +54,24 @@ class Option(NamedTuple):
 def options(schema: Any, root: Mapping[str, Any]) -> list[Option]:
     """The options of a schema: a value is allowed when one of them allows it. ``$ref`` is looked
     up in ``root``; what is nested too deep counts as allowing everything."""
-    if isinstance(schema, dict) and not _TAKEN_APART & cast(JSON, schema).keys():
-        kind = cast(JSON, schema).get("type")
-        if isinstance(kind, str) and kind in KINDS:
-            return [Option(kind, cast(JSON, schema))]
+    kind = plain_kind(schema)
+    if kind is not None:
+        return [Option(kind, schema)]
     found: list[Option] = []
     for flat in _flat(schema, root, 0):
         found += _typed(flat)
     if any(option.kind == ANY and option.plain for option in found):
         return [Option(ANY, {})]
     return found
+
+
+def plain_kind(schema: Any) -> str | None:
+    """The JSON type of a schema that is one option as it stands; None where it is to be taken
+    apart."""
+    if not isinstance(schema, dict) or _TAKEN_APART & cast(JSON, schema).keys():
+        return None
+    kind = cast(JSON, schema).get("type")
+    return kind if isinstance(kind, str) and kind in KINDS else None
 
 
 def _flat(schema: Any, root: Mapping[str, Any], depth: int) -> list[JSON]:

@@ -95,24 +95,23 @@ class MiniMaxM3Calls(AgentTemplate):
         return ToolText([*system_lead(system, default), *tool_lines(_BEFORE, tools, _AFTER)], [])
 
     def write_calls(self, calls: Sequence[ToolCall], step: Step) -> list[Span]:
-        spans = [Span(f"{OPEN}\n", Kind.CALL_MARK, call=0)]
+        spans: list[Span] = []
+        mark = f"{OPEN}\n"
         for index, call in enumerate(calls):
-            written = [
-                Span(INVOKE_OPENS, Kind.CALL_MARK, None, index),
-                Span(call.name, Kind.CALL_NAME, None, index),
-                Span('">', Kind.CALL_MARK, None, index),
-            ]
+            spans.append(Span(mark + INVOKE_OPENS, Kind.CALL_MARK, None, index))
+            spans.append(Span(call.name, Kind.CALL_NAME, None, index))
             schema = None if step.native else _schema(step.tools, call.name)
+            mark = '">'
             for key, value in call.arguments.items():
                 if value is None and step.native:
                     continue
                 safe = schema is None or _reads_back(key, value, _property(schema, key))
-                written += _element_spans(key, value if safe else dump(value), index)
+                mark = _add_element(spans, mark, key, value if safe else dump(value), index)
             last = index == len(calls) - 1
             end = f"{NS}</invoke>\n{CLOSE}" if last else f"{NS}</invoke>\n"
-            written.append(Span(end, Kind.CALL_MARK, None, index))
-            spans += [span for span in written if span.text]
-        return spans
+            spans.append(Span(mark + end, Kind.CALL_MARK, None, index))
+            mark = ""
+        return [span for span in spans if span.text]
 
     def write_result(self, result: Result) -> list[Span]:
         return write_response(result)
@@ -128,24 +127,26 @@ class MiniMaxM3Calls(AgentTemplate):
         return block_at(window, begin, _BLOCK, _call_at)
 
 
-def _element_spans(key: str, value: Any, call: int = 0) -> list[Span]:
-    """A value as an element; the mark and the tags are markup, the leaves are arguments."""
+def _add_element(spans: list[Span], mark: str, key: str, value: Any, call: int) -> str:
+    """Write a value as an element after a mark, but for its last mark, which is returned: the tags
+    are markup, their names and the leaves are arguments."""
+    spans.append(Span(f"{mark}{NS}<", Kind.CALL_MARK, None, call))
+    spans.append(Span(key, Kind.CALL_ARGS, None, call))
+    mark = ">"
     if isinstance(value, dict):
-        members = cast(dict[str, Any], value).items()
-        inner = [s for k, v in members if v is not None for s in _element_spans(k, v, call)]
+        for name, member in cast(dict[str, Any], value).items():
+            if member is not None:
+                mark = _add_element(spans, mark, name, member, call)
     elif isinstance(value, list):
-        inner = [s for item in cast(list[Any], value) for s in _element_spans(ITEM, item, call)]
+        for item in cast(list[Any], value):
+            mark = _add_element(spans, mark, ITEM, item, call)
     else:
-        inner = [Span(_leaf(value), Kind.CALL_ARGS, None, call)]
-    return [
-        Span(f"{NS}<", Kind.CALL_MARK, None, call),
-        Span(key, Kind.CALL_ARGS, None, call),
-        Span(">", Kind.CALL_MARK, None, call),
-        *inner,
-        Span(f"{NS}</", Kind.CALL_MARK, None, call),
-        Span(key, Kind.CALL_ARGS, None, call),
-        Span(">", Kind.CALL_MARK, None, call),
-    ]
+        spans.append(Span(mark, Kind.CALL_MARK, None, call))
+        spans.append(Span(_leaf(value), Kind.CALL_ARGS, None, call))
+        mark = ""
+    spans.append(Span(f"{mark}{NS}</", Kind.CALL_MARK, None, call))
+    spans.append(Span(key, Kind.CALL_ARGS, None, call))
+    return ">"
 
 
 def _leaf(value: Any) -> str:
@@ -158,7 +159,9 @@ def _reads_back(key: str, value: Any, schema: _Schema) -> bool:
     types = schema_types(schema.here, schema.root)
     if is_plain_value(value, types) or (isinstance(value, str) and types == _STRING):
         return True
-    text = text_of(_element_spans(key, value))
+    spans: list[Span] = []
+    mark = _add_element(spans, "", key, value, 0)
+    text = text_of(spans) + mark
     found = _element_at(text, 0, 0)
     if found is None or found[1] != len(text):
         return False

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON
-from toolgrove.templates.options import ANY, Option, options
+from toolgrove.templates.options import ANY, Option, options, plain_kind
 from toolgrove.templates.rules import literal
 from toolgrove.templates.tag_rules import CallRules, TagForm
 from toolgrove.templates.typed import schema_types
@@ -36,11 +36,13 @@ FORM = TagForm(
 
 def member_schema(schema: Any, root: Mapping[str, Any], key: str) -> Any:
     """What a schema says of an object's member; None when it does not say."""
-    found: list[Any] = []
-    for option in options(schema, root):
-        if option.kind in ("object", ANY):
-            entry = _entry(option.schema.get("properties"), key)
-            found.append(option.schema.get("additionalProperties") if entry is None else entry)
+    if plain_kind(schema) == "object":
+        return _joined([_member(schema, key)])
+    found = [
+        _member(option.schema, key)
+        for option in options(schema, root)
+        if option.kind in ("object", ANY)
+    ]
     return _joined(found)
 
 
@@ -166,6 +168,11 @@ def _joined(schemas: Iterable[Any]) -> Any:
         if schema not in kept:
             kept.append(schema)
     return kept[0] if len(kept) == 1 else {"anyOf": kept} if kept else None
+
+
+def _member(schema: Mapping[str, Any], key: str) -> Any:
+    entry = _entry(schema.get("properties"), key)
+    return schema.get("additionalProperties") if entry is None else entry
 
 
 def _entry(value: Any, key: str) -> Any:
