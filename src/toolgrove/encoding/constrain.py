@@ -78,11 +78,16 @@ class Matcher:
         self._mask[0] &= self._kept
         return self._mask
 
+    def bits(self) -> Any:
+        """Whether each token may come next, stops included: a row of at least ``vocab_size``
+        bools."""
+        numpy: Any = import_module("numpy")
+        return numpy.unpackbits(self.mask().view(numpy.uint8), bitorder="little").astype(bool)
+
     def allowed(self) -> list[int]:
         """The ids of the tokens that may come next, stops included."""
         numpy: Any = import_module("numpy")
-        bits = numpy.unpackbits(self.mask().view(numpy.uint8), bitorder="little")
-        return [int(number) for number in numpy.flatnonzero(bits)]
+        return [int(number) for number in numpy.flatnonzero(self.bits())]
 
     def accept(self, token: int) -> bool:
         """Go on behind a token; False (and nothing changes) when it may not come next."""

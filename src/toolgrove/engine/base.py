@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from toolgrove.core.messages import JSON
+
 
 class Finish(StrEnum):
     """Why a generation ended: at a stop, or at the limit of new tokens or of the context."""
@@ -56,19 +58,31 @@ class Generation(NamedTuple):
 class Engine(Protocol):
     """Generates replies. Chunks of different prompts may come in any order."""
 
-    def stream(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
-        """Chunks for all prompts; each prompt gets exactly one chunk with a finish."""
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        grammars: Sequence[JSON | None] = (),
+    ) -> Iterator[Chunk]:
+        """Chunks for all prompts; each prompt gets exactly one chunk with a finish.
+
+        ``grammars``, where they are given, are one for each prompt: the structural tag that its
+        reply is held to (``Dialect.grammar``), or None.
+        """
         ...
 
 
 def generate(
-    engine: Engine, prompts: Sequence[Sequence[int]], sampling: Sampling
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    grammars: Sequence[JSON | None] = (),
 ) -> list[Generation]:
     """The whole replies, in the order of the prompts."""
     ids: list[list[int]] = [[] for _ in prompts]
     texts: list[list[str]] = [[] for _ in prompts]
     finishes: list[Finish] = [Finish.LENGTH for _ in prompts]
-    for chunk in engine.stream(prompts, sampling):
+    for chunk in engine.stream(prompts, sampling, grammars):
         ids[chunk.index].extend(chunk.ids)
         texts[chunk.index].append(chunk.text)
         if chunk.finish is not None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ModelError, did_you_mean
+from toolgrove.core.messages import JSON
 from toolgrove.engine.base import Chunk, Finish, Sampling
 from toolgrove.engine.text import ReplyText
 
 if TYPE_CHECKING:
     import torch
 
+    from toolgrove.encoding.constrain import Constrainer, Matcher
     from toolgrove.encoding.tokenizer import Tokenizer
 
 BATCH_ROWS = 64
@@ -35,6 +37,7 @@ class LocalEngine:
         self._eos = frozenset(eos) | _declared_eos(model)
         self._adapters: list[str] = []
         self._active: str | None = None
+        self._constrainers: dict[tuple[str, ...], Constrainer] = {}
         self._plain_head = head_is_plain(model)
 
     @classmethod
@@ -100,11 +103,43 @@ class LocalEngine:
             self.model.set_adapter(name)
         self._active = name
 
-    def stream(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
-        """Chunks for all prompts, as each token is generated."""
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        grammars: Sequence[JSON | None] = (),
+    ) -> Iterator[Chunk]:
+        """Chunks for all prompts, as each token is generated.
+
+        ModelError when replies are to be held to grammars and xgrammar is not installed.
+        """
         self._check(prompts)
+        wanted = {row: held for row, held in enumerate(grammars) if held is not None}
+        constrainer = self._constrainer(sampling) if wanted else None
         for rows in _batches(prompts):
-            yield from self._batch({row: prompts[row] for row in rows}, sampling)
+            matchers = {
+                row: constrainer.matcher(wanted[row])
+                for row in rows
+                if constrainer is not None and row in wanted
+            }
+            chooser = _Chooser(sampling, rows, matchers)
+            yield from self._batch({row: prompts[row] for row in rows}, sampling, chooser)
+
+    def _constrainer(self, sampling: Sampling) -> Constrainer:
+        from toolgrove.encoding.constrain import Constrainer
+
+        if sampling.stop not in self._constrainers:
+            ends = [token for token, number in self.tok.control_ids.items() if number in self._eos]
+            size = int(self.model.config.get_text_config().vocab_size)
+            try:
+                made = Constrainer(self.tok, [*sampling.stop, *ends], size)
+            except ModuleNotFoundError as error:
+                raise ModelError(
+                    "replies can only be held to a grammar with xgrammar",
+                    hint="pip install 'toolgrove[grammar]'",
+                ) from error
+            self._constrainers[sampling.stop] = made
+        return self._constrainers[sampling.stop]
 
     def _is_peft(self) -> bool:
         return hasattr(self.model, "peft_config")
@@ -135,7 +170,9 @@ class LocalEngine:
             return self.model.disable_adapter()
         return nullcontext()
 
-    def _batch(self, prompts: Mapping[int, Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
+    def _batch(
+        self, prompts: Mapping[int, Sequence[int]], sampling: Sampling, chooser: _Chooser
+    ) -> Iterator[Chunk]:
         import torch
 
         from toolgrove.models.decode import Batch
@@ -146,7 +183,6 @@ class LocalEngine:
             row: min(sampling.max_new_tokens, self._context() - len(prompt))
             for row, prompt in prompts.items()
         }
-        chooser = _Chooser(sampling, prompts)
         with torch.inference_mode(), self._bare():
             batch = Batch(self.model, prompts, plain_head=self._plain_head)
         while batch.rows:
@@ -202,14 +238,37 @@ def _batches(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 class _Chooser:
-    """Picks each row's next token from its logits."""
+    """Picks each row's next token from its logits; rows with a matcher are held to its grammar."""
 
-    def __init__(self, sampling: Sampling, rows: Iterable[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, rows: Iterable[int], matchers: Mapping[int, Matcher]
+    ) -> None:
         self._sampling = sampling
         self._dice = {row: _dice(sampling.seed, row) for row in rows}
+        self._matchers = matchers
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
         """One token id for each of the rows."""
+        tokens = self._chosen(self._held(logits, rows), rows)
+        for row, token in zip(rows, tokens, strict=True):
+            if row in self._matchers:
+                self._matchers[row].accept(token)
+        return tokens
+
+    def _held(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        """The logits without those that a grammar forbids."""
+        import torch
+
+        if not self._matchers:
+            return logits
+        held = logits.clone()
+        for line, row in zip(held, rows, strict=True):
+            if row in self._matchers:
+                allowed = torch.from_numpy(self._matchers[row].bits()[: len(line)])
+                line[~allowed.to(line.device)] = float("-inf")
+        return held
+
+    def _chosen(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
         if self._sampling.temperature <= 0:
             return logits.argmax(-1).tolist()
         import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from toolgrove.core.messages import JSON
 from toolgrove.engine.base import Chunk, Finish, Sampling
 from toolgrove.engine.text import ReplyText
 
@@ -24,17 +25,24 @@ class Codec(Protocol):
 class ScriptedEngine:
     """Gives its ``i``-th prompt the reply ``replies[i]``, or ``replies(text of the prompt)``.
 
-    Replies obey ``max_new_tokens`` and ``stop`` as any engine's do; the prompts that were asked
-    are kept in ``asked``.
+    Replies obey ``max_new_tokens`` and ``stop`` as any engine's do, but no grammar; the prompts
+    that were asked are kept in ``asked``, the grammars in ``held_to``.
     """
 
     def __init__(self, replies: Sequence[str] | Callable[[str], str], codec: Codec) -> None:
         self._replies = replies
         self._codec = codec
         self.asked: list[tuple[int, ...]] = []
+        self.held_to: list[JSON | None] = []
 
-    def stream(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Chunk]:
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        grammars: Sequence[JSON | None] = (),
+    ) -> Iterator[Chunk]:
         """Streams the scripted replies, one token a chunk, one prompt after the other."""
+        self.held_to += grammars
         for index, prompt in enumerate(prompts):
             self.asked.append(tuple(prompt))
             yield from self._one(index, self._reply(prompt), sampling)

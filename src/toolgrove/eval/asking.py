@@ -21,6 +21,8 @@ class Subject:
     engine: Engine
     dialect: Dialect
     tok: Tokenizer
+    strict: bool = False
+    """Whether calls are held to their tools' schemas while they are generated."""
 
 
 def ask(
@@ -33,7 +35,8 @@ def ask(
     dialect = subject.dialect
     prompts = [prompt_ids(case.conversation, dialect, subject.tok) for case in cases]
     sampling = Sampling(max_new_tokens=max_new_tokens, stop=dialect.stops)
-    replies = generate(subject.engine, prompts, sampling)
+    grammars = [dialect.grammar(case.conversation.tools) for case in cases if subject.strict]
+    replies = generate(subject.engine, prompts, sampling, grammars)
     for case, ids, said in zip(cases, prompts, replies, strict=True):
         prompt = subject.tok.decode(ids)
         reply = dialect.read(said.text, tools=case.conversation.tools, prompt=prompt)

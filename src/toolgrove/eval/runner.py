@@ -56,6 +56,9 @@ class EvalSettings(CommandSettings):
     max_new_tokens: int = Field(default=512, ge=1)
     """Longest reply in tokens; a reply that does not end by itself counts as badly formed."""
 
+    strict: bool = False
+    """Hold calls to their tools' schemas while they are generated (needs the extra grammar)."""
+
     batch_size: int = Field(default=64, ge=1)
     """Cases between two writes to disk; an interrupted run goes on from the last write."""
 
@@ -123,7 +126,7 @@ def run_eval(settings: EvalSettings) -> Report:
 
         adapters = {path.name: path for path in settings.adapters}
         engine = LocalEngine.load(folder, adapters, dtype=settings.torch_dtype)
-        subject = Subject(engine, dialect, load_tokenizer(folder))
+        subject = Subject(engine, dialect, load_tokenizer(folder), settings.strict)
         checker = load_checker(benchmark)
         for batch in _batches(missing, settings.batch_size):
             results = list(ask(subject, checker, batch, settings.max_new_tokens))

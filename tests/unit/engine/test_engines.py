@@ -1,5 +1,8 @@
 """Engines: exact tokens, stops, seeds, batches that do not change replies, live adapters."""
 
+import json
+import sys
+
 import pytest
 import torch
 
@@ -186,3 +189,37 @@ def test_scripted_replies_obey_the_same_rules(tok):
 def test_scripted_replies_may_depend_on_the_prompt(tok):
     engine = ScriptedEngine(lambda prompt: prompt.upper(), tok)
     assert generate(engine, [tok.encode("weather")], Sampling())[0].text == "WEATHER"
+
+
+TURN = {
+    "type": "structural_tag",
+    "format": {
+        "type": "json_schema",
+        "json_schema": {
+            "type": "object",
+            "properties": {"to": {"enum": ["left", "right"]}, "far": {"type": "boolean"}},
+            "required": ["to", "far"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def test_replies_are_held_to_their_grammars_and_others_are_free(engine, tok):
+    sampling = Sampling(64, temperature=1.0, seed=3, stop=("<|im_end|>",))
+    prompts = prompts_of(tok)[:3]
+    free = generate(engine, prompts, sampling)
+    mixed = generate(engine, prompts, sampling, [TURN, None, TURN])
+    assert mixed[1] == free[1]
+    for reply in (mixed[0], mixed[2]):
+        assert reply.finish is Finish.STOP
+        said = json.loads(reply.text)
+        assert said["to"] in ("left", "right")
+        assert said["far"] in (True, False)
+
+
+def test_a_grammar_without_its_library_is_an_error_that_names_it(engine, tok, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgrammar", None)
+    with pytest.raises(ModelError, match="xgrammar") as caught:
+        generate(engine, prompts_of(tok)[:1], Sampling(4), [TURN])
+    assert "toolgrove[grammar]" in (caught.value.hint or "")

@@ -68,3 +68,12 @@ def test_counts_of_cases_are_numbers(spec, wheel) -> None:
 def test_cases_of_several_categories(wheel) -> None:
     settings = EvalSettings(model="m", categories=["simple_python#1", "exec_simple"])
     assert len(chosen_cases(settings, wheel)) == 2
+
+
+def test_a_strict_subject_is_held_to_the_tools_of_each_case(subject, wheel, cases) -> None:
+    list(ask(subject, load_checker(wheel), cases, 512))
+    assert subject.engine.held_to == []
+    engine = ScriptedEngine([CALL, "Hello."], subject.tok)
+    strict = Subject(engine, subject.dialect, subject.tok, strict=True)
+    list(ask(strict, load_checker(wheel), cases, 512))
+    assert engine.held_to == [subject.dialect.grammar(case.conversation.tools) for case in cases]
