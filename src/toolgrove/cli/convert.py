@@ -147,18 +147,13 @@ def _rows(account: Account) -> Iterator[Row]:
 
 
 def _from(spec: str, account: Account) -> Iterator[Row]:
-    from toolgrove.data.rows import read_rows
-    from toolgrove.data.sources import parse_source, sample, source_files
+    from toolgrove.data.stream import Mixture, stream_rows
 
     def reject(bad: BadLine) -> None:
         account.reject(bad.error, bad.text)
 
     skip = account.settings.on_bad_row == OnBadRow.SKIP
-    source = parse_source(spec)
-    rows = (
-        row for file in source_files(source) for row in read_rows(file, reject if skip else None)
-    )
-    yield from rows if source.count is None else sample(list(rows), source.count, SEED)
+    return stream_rows(Mixture((spec,), seed=SEED), reject if skip else None)
 
 
 def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> None:

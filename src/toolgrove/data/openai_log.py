@@ -13,6 +13,8 @@ from toolgrove.data.rows import Row
 
 _REQUESTS = ("request", "request_body", "kwargs")
 _RESPONSES = ("response", "response_body", "completion", "chunks", "stream", "events")
+_MOST = 1024
+"""More choices or calls than any reply has."""
 _HINT = 'a line is {"request": {"messages": [...]}, "response": {"choices": [...]}}'
 _KEPT = ("role", "content", "reasoning_content", "tool_calls", "function_call")
 _CUT_OFF = {
@@ -37,6 +39,9 @@ def log_rows(entry: Row) -> list[Row]:
     listed = as_list(request.get("messages"))
     if not listed:
         raise bad("request", "no messages", "chat completions are read; " + _HINT)
+    odd = next((item for item in listed if as_object(item) is None), None)
+    if odd is not None:
+        raise bad("request.messages", f"a message that is no object but {describe(odd)}")
     columns = {name: request[name] for name in ("tools", "functions") if request.get(name)}
     response = _response(entry.value)
     for name in ("id", "model"):
@@ -209,7 +214,7 @@ def _joined(chunks: Sequence[Any], path: str) -> JSON:
     reasons: dict[int, Any] = {}
     for chunk in read:
         for choice in _choices(chunk):
-            index = int(choice.get("index") or 0)
+            index = _index(choice.get("index", 0), path)
             reply = replies.setdefault(index, {"role": "assistant"})
             _add_delta(reply, as_object(choice.get("delta")) or {}, path)
             reasons[index] = choice.get("finish_reason") or reasons.get(index)
@@ -220,7 +225,10 @@ def _joined(chunks: Sequence[Any], path: str) -> JSON:
 
 def _chunk(item: Any, path: str) -> JSON:
     if isinstance(item, str):
-        item = parse_json(item.removeprefix("data:")) if "{" in item else None
+        try:
+            item = parse_json(item.removeprefix("data:"))
+        except ValueError as error:
+            raise bad(path, f"a chunk that is not JSON ({error}): {show(item)}") from None
     chunk = as_object(item)
     if chunk is None:
         raise bad(path, f"a chunk that is no object but {describe(item)}")
@@ -242,7 +250,7 @@ def _add_delta(reply: JSON, delta: JSON, path: str) -> None:
         if part is None:
             raise bad(path, f"a part of a call that is no object: {show(item)}")
         calls = cast(list[JSON], reply.setdefault("tool_calls", []))
-        index = part.get("index", place)
+        index = _index(part.get("index", place), path)
         while len(calls) <= index:
             calls.append({"type": "function", "function": {}})
         if part.get("id"):
@@ -250,10 +258,22 @@ def _add_delta(reply: JSON, delta: JSON, path: str) -> None:
         _add_call(cast(JSON, calls[index]["function"]), as_object(part.get("function")) or {})
 
 
+def _index(value: Any, path: str) -> int:
+    """The place of a choice or of a call in a reply."""
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise bad(path, f"an index that is none: {describe(value)}")
+    return value
+
+
 def _add_call(function: JSON, part: JSON) -> None:
     if part.get("name"):
         function["name"] = part["name"]
-    function["arguments"] = function.get("arguments", "") + (part.get("arguments") or "")
+    text = part.get("arguments") or ""
+    if not isinstance(text, str):
+        raise bad("arguments", f"a piece of text was expected, found {describe(text)}")
+    function["arguments"] = function.get("arguments", "") + text
 
 
 def _reply(choice: Any, path: str) -> JSON:

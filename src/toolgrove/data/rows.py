@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import importlib
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,16 +33,21 @@ class BadLine(NamedTuple):
 
 OnBadLine = Callable[[BadLine], None]
 
+LONGEST_LINE = 64 * 2**20
+"""Bytes of the longest line that is read."""
+LARGEST_JSON = 1024 * 2**20
+"""Bytes of the largest JSON file, which is read in one piece."""
 _JSONL = frozenset({".jsonl", ".ndjson"})
 _JSON = frozenset({".json"})
 _TABLES = frozenset({".csv", ".tsv", ".parquet"})
 KNOWN_SUFFIXES = _JSONL | _JSON | _TABLES
-"""What ``read_rows`` reads; all but Parquet also with ``.gz`` behind."""
+"""What ``read_rows`` reads; all but Parquet also with ``.gz`` or ``.zst`` behind."""
+_PACKED = frozenset({".gz", ".zst"})
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that tells the kind of file, without a ``.gz`` behind it."""
-    name = path.with_suffix("") if path.suffix == ".gz" else path
+    """The suffix that tells the kind of file, without a ``.gz`` or ``.zst`` behind it."""
+    name = path.with_suffix("") if path.suffix in _PACKED else path
     return name.suffix.lower()
 
 
@@ -86,12 +93,29 @@ def _reader(file: Path, report: OnBadLine) -> Iterator[Row]:
         raise DataError(
             f'a kind of file that is not known: "{file.name}"',
             where=str(file),
-            hint=f"known: {', '.join(sorted(KNOWN_SUFFIXES))}, and these with .gz",
+            hint=f"known: {', '.join(sorted(KNOWN_SUFFIXES))}, and these with .gz or .zst",
         )
 
 
+def _refuse_utf16(raw: bytes, where: str) -> None:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw[:4]:
+        raise DataError("UTF-16 or UTF-32, not UTF-8", where=where, hint="save the file as UTF-8")
+
+
 def _open(file: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+    if file.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(file))
+    return _zstd(file) if file.suffix == ".zst" else file.open("rb")
+
+
+def _zstd(file: Path) -> IO[bytes]:
+    try:
+        pyarrow: Any = importlib.import_module("pyarrow")
+    except ImportError:
+        raise DataError(
+            "zst files need pyarrow", where=str(file), hint='pip install "toolgrove[train]"'
+        ) from None
+    return cast(IO[bytes], io.BufferedReader(pyarrow.input_stream(str(file), compression="zstd")))
 
 
 def _raise(bad: BadLine) -> NoReturn:
@@ -105,10 +129,26 @@ def _unreadable(file: Path, error: Exception) -> DataError:
     return DataError(f"cannot be read: {cause}", where=str(file), hint="is the file whole?")
 
 
+def _lines(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; DataError for one that no conversation is as long as (a bomb)."""
+    number = 0
+    while raw := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(raw) > LONGEST_LINE:
+            raise DataError(
+                f"a line longer than {LONGEST_LINE // 2**20} MiB",
+                where=f"{file}:{number}",
+                hint="one JSON object a line; is the file what it seems?",
+            )
+        yield raw
+
+
 def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
     with _open(file) as stream:
-        for number, raw in enumerate(stream, start=1):
+        for number, raw in enumerate(_lines(file, stream), start=1):
             where = f"{file}:{number}"
+            if number == 1:
+                _refuse_utf16(raw, where)
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 row = _line_object(line) if line else None
@@ -164,7 +204,15 @@ def _cause(error: Exception) -> str:
 def _json(file: Path, report: OnBadLine) -> Iterator[Row]:
     """A list of objects, one object, or objects one after the other."""
     with _open(file) as stream:
-        source = stream.read().decode("utf-8-sig")
+        raw = stream.read(LARGEST_JSON + 1)
+    if len(raw) > LARGEST_JSON:
+        size = LARGEST_JSON // 2**20
+        raise DataError(
+            f"more than {size} MiB in one piece", where=str(file), hint="write it as JSONL"
+        )
+    _refuse_utf16(raw, str(file))
+    source = raw.decode("utf-8-sig")
+    del raw
     decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=unique)
     position = _skip(source, 0)
     in_list = source[position : position + 1] == "["
