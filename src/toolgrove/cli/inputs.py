@@ -15,6 +15,7 @@ from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
 
 if TYPE_CHECKING:
     from toolgrove.core.messages import Conversation
+    from toolgrove.data.stream import Mixture
     from toolgrove.templates.dialect import Dialect
 
 
@@ -110,13 +111,17 @@ def conversations_of(dataset: list[str]) -> Iterator[Said]:
 
 
 def _from(spec: str) -> Iterator[Said]:
-    from toolgrove.data.formats import conversation
-    from toolgrove.data.rows import read_rows
-    from toolgrove.data.sources import parse_source, sample, source_files
+    from toolgrove.data.stream import Mixture
 
-    source = parse_source(spec)
-    rows = [row for file in source_files(source) for row in read_rows(file)]
-    for row in sample(rows, source.count, SEED):
+    return said(Mixture((spec,), seed=SEED))
+
+
+def said(mixture: Mixture) -> Iterator[Said]:
+    """The conversations of a mixture, read one by one."""
+    from toolgrove.data.formats import conversation
+    from toolgrove.data.stream import stream_rows
+
+    for row in stream_rows(mixture):
         yield Said(row.where, conversation(row.value, row.where))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from toolgrove.encoding.cache import CachedSequences
 from toolgrove.encoding.encoded import Encoded
 
 _POOL_BATCHES = 50
@@ -27,6 +28,12 @@ class Sequences(Dataset[Any]):
 
     def __getitem__(self, index: int) -> tuple[int, Encoded]:
         return index, self.encoded[index]
+
+    def lengths(self) -> list[int]:
+        """How many tokens each sequence has; those of a cache are not read for it."""
+        if isinstance(self.encoded, CachedSequences):
+            return self.encoded.lengths()
+        return [len(sequence) for sequence in self.encoded]
 
 
 @dataclass(frozen=True, slots=True)

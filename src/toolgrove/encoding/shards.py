@@ -1,0 +1,230 @@
+"""Encoded sequences as Arrow files that are read without copying them into memory."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+from toolgrove.core.errors import DataError
+from toolgrove.core.spans import Kind
+from toolgrove.encoding.encoded import Encoded, TokenSpan
+from toolgrove.encoding.job import Work
+
+_KINDS = list(Kind)
+_NUMBER_OF = {kind: number for number, kind in enumerate(_KINDS)}
+_NO_MESSAGE = -1
+_META = b"toolgrove"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What stands in a shard, or in all of them."""
+
+    rows: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    trained: int = 0
+    idle: int = 0
+    rejected: int = 0
+    acted: tuple[str, ...] = ()
+
+    def plus(self, other: Totals) -> Totals:
+        """Both together."""
+        return Totals(
+            self.rows + other.rows,
+            self.sequences + other.sequences,
+            self.tokens + other.tokens,
+            self.trained + other.trained,
+            self.idle + other.idle,
+            self.rejected + other.rejected,
+            tuple(sorted({*self.acted, *other.acted})),
+        )
+
+
+def totals_of(about: dict[str, Any]) -> Totals:
+    """Totals as they were written."""
+    named: dict[str, Any] = {**about, "acted": tuple(about["acted"])}
+    return Totals(**named)
+
+
+class _Lists:
+    """A column of lists of numbers in the making."""
+
+    def __init__(self, code: str) -> None:
+        self._values: array[Any] = array(code)
+        self._offsets = array("i", [0])
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Appends one row's list."""
+        self._values.extend(values)
+        self._offsets.append(len(self._values))
+
+    def column(self, pa: Any, kind: Any) -> Any:
+        """The column as Arrow has it."""
+        count = len(self._offsets) - 1
+        values = pa.Array.from_buffers(kind, len(self._values), [None, pa.py_buffer(self._values)])
+        buffers = [None, pa.py_buffer(self._offsets)]
+        return pa.Array.from_buffers(pa.list_(kind), count, buffers, children=[values])
+
+
+def arrow() -> Any:
+    """The module pyarrow, with its ``ipc``; an error that names the extra where it is missing."""
+    try:
+        importlib.import_module("pyarrow.ipc")
+        return importlib.import_module("pyarrow")
+    except ImportError:
+        raise DataError(
+            "a cache of encoded rows needs pyarrow", hint='pip install "toolgrove[train]"'
+        ) from None
+
+
+def write_shard(file: Path, work: Work) -> Totals:
+    """Writes what rows became; the file appears whole or not at all.
+
+    Weights and kinds are kept as runs, exactly. Rejected rows go to a file beside it.
+    """
+    pa = arrow()
+    totals = Totals(
+        work.rows,
+        len(work.sequences),
+        sum(map(len, work.sequences)),
+        sum(sequence.trained for sequence in work.sequences),
+        work.idle,
+        len(work.rejected),
+        tuple(sorted(work.acted)),
+    )
+    if work.rejected:
+        lines = [json.dumps(entry, ensure_ascii=False, default=str) for entry in work.rejected]
+        _whole(rejected_file(file), ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+    schema, columns = _columns(pa, work)
+    schema = schema.with_metadata({_META: json.dumps(asdict(totals)).encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=schema))
+    _whole(file, sink.getvalue())
+    return totals
+
+
+def _columns(pa: Any, work: Work) -> tuple[Any, list[Any]]:
+    ids, groups = _Lists("i"), _Lists("Q")
+    span_ends, kinds, messages = _Lists("i"), _Lists("b"), _Lists("i")
+    weight_ends, weights = _Lists("i"), _Lists("d")
+    for sequence, keys in zip(work.sequences, work.groups, strict=True):
+        ids.add(sequence.ids)
+        groups.add([_hash(key) for key in keys])
+        spans = sequence.spans
+        span_ends.add([span.end for span in spans])
+        kinds.add([_NUMBER_OF[span.kind] for span in spans])
+        messages.add([_NO_MESSAGE if s.message is None else s.message for s in spans])
+        ends, values = _runs(sequence)
+        weight_ends.add(ends)
+        weights.add(values)
+    named = {
+        "where": pa.array([sequence.where for sequence in work.sequences], pa.string()),
+        "groups": groups.column(pa, pa.uint64()),
+        "ids": ids.column(pa, pa.int32()),
+        "span_ends": span_ends.column(pa, pa.int32()),
+        "span_kinds": kinds.column(pa, pa.int8()),
+        "span_messages": messages.column(pa, pa.int32()),
+        "weight_ends": weight_ends.column(pa, pa.int32()),
+        "weights": weights.column(pa, pa.float64()),
+    }
+    return pa.schema([(name, column.type) for name, column in named.items()]), [*named.values()]
+
+
+def _runs(sequence: Encoded) -> tuple[list[int], list[float]]:
+    """Where each run of equal weights ends, and its weight."""
+    weights = sequence.weights
+    ends: list[int] = []
+    values: list[float] = []
+    start = 0
+    for span in sequence.spans:
+        if span.end - start > 1 and weights[start : span.end].count(weights[start]) == (
+            span.end - start
+        ):
+            bounds = [span.end]
+        else:
+            bounds = range(start + 1, span.end + 1)
+        for end in bounds:
+            if values and values[-1] == weights[end - 1]:
+                ends[-1] = end
+            else:
+                ends.append(end)
+                values.append(weights[end - 1])
+        start = span.end
+    return ends, values
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+class Shard:
+    """An Arrow file of sequences, mapped into memory."""
+
+    def __init__(self, file: Path) -> None:
+        pa = arrow()
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(file)))
+            self._batch = reader.get_batch(0)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"not a whole shard of encoded rows ({str(error).splitlines()[0]})",
+                where=str(file),
+                hint="delete this file and encode again: the other shards are kept",
+            ) from None
+        self.totals = totals_of(json.loads(reader.schema.metadata[_META]))
+
+    def __len__(self) -> int:
+        return self.totals.sequences
+
+    def lengths(self) -> list[int]:
+        """How many tokens each sequence has."""
+        offsets = cast(list[int], self._batch.column("ids").offsets.to_pylist())
+        return [end - start for start, end in pairwise(offsets)]
+
+    def groups(self) -> list[list[int]]:
+        """What each sequence's row shares with others, as numbers."""
+        return cast(list[list[int]], self._batch.column("groups").to_pylist())
+
+    def get(self, index: int) -> Encoded:
+        """The sequence of that number, exactly as it was encoded."""
+        row = self._batch.slice(index, 1)
+
+        def values(name: str) -> list[Any]:
+            return cast(list[Any], row.column(name).flatten().to_pylist())
+
+        spans: list[TokenSpan] = []
+        start = 0
+        for end, kind, message in zip(
+            values("span_ends"), values("span_kinds"), values("span_messages"), strict=True
+        ):
+            owner = None if message == _NO_MESSAGE else message
+            spans.append(TokenSpan(start, end, _KINDS[kind], owner))
+            start = end
+        weights: list[float] = []
+        for end, weight in zip(values("weight_ends"), values("weights"), strict=True):
+            weights += [weight] * (end - len(weights))
+        return Encoded(values("ids"), weights, spans, row.column("where")[0].as_py())
+
+
+def rejected_file(shard: Path) -> Path:
+    """Where the rejected rows of a shard stand."""
+    return shard.with_suffix(".rejected.jsonl")
+
+
+def _whole(file: Path, content: Any) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    with part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)
