@@ -59,6 +59,7 @@ def write_cache(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_others(folder)
         with _alone(folder):
             wanted = recipe.identity()
             _check(folder, wanted)
@@ -81,11 +82,15 @@ def _check(folder: Path, wanted: JSON) -> None:
                 hint="name another --output_dir, or delete this one",
             )
         return
-    if any(folder.glob("*")) and not (folder / _LOCK).is_file():
+    _write_json(file, wanted)
+
+
+def _refuse_others(folder: Path) -> None:
+    """A folder that was something else before stays as it is."""
+    if not (folder / _LOCK).is_file() and any(folder.iterdir()):
         raise ConfigError(
             "a folder with other files", where=str(folder), hint="name a new --output_dir"
         )
-    _write_json(file, wanted)
 
 
 def differences(held: JSON, wanted: JSON) -> list[str]:

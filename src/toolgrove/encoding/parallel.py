@@ -53,7 +53,7 @@ def in_processes(workers: int) -> Executor:
         with ProcessPoolExecutor(workers, context, _begin, (job,)) as pool:
             waiting: deque[Future[Totals] | Totals] = deque()
             try:
-                for part in parts:
+                for part in _then_raise(parts, waiting):
                     found = _finished(part)
                     waiting.append(pool.submit(_encode, part) if found is None else found)
                     if len(waiting) > workers * _AHEAD:
@@ -104,6 +104,16 @@ def on_ray(workers: int) -> Executor:
             yield from (totals for totals in done.values() if totals is not None)
 
     return run
+
+
+def _then_raise(parts: Iterator[Part], waiting: deque[Future[Totals] | Totals]) -> Iterator[Part]:
+    """The parts; an error in reading them comes after those of the parts before it."""
+    try:
+        yield from parts
+    except ToolgroveError:
+        for item in waiting:
+            _result(item)
+        raise
 
 
 def executor(name: str, workers: int) -> Executor:

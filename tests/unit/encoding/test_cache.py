@@ -138,7 +138,7 @@ def test_the_day_counts_only_where_a_template_prints_it(tmp_path):
     data = write(tmp_path / "rows.jsonl", rows(2))
     other = date(2026, 2, 1)
     assert recipe(data, today=other).key() == recipe(data).key()
-    dated = {"template": "llama3_1"}
+    dated = {"template": "gpt_oss"}
     assert recipe(data, today=other, **dated).key() != recipe(data, **dated).key()
 
 
