@@ -189,15 +189,16 @@ KEYS = st.sampled_from(
 PROMPTS = st.sampled_from(
     [
         "Answer the following questions as best you can. You have access to the following APIs:\n"
-        "1. f: d Parameters: {}\n\nUse the following format:\nAction Input: x\nObservation: y\nBegin!",
+        "1. f: d Parameters: {}\n\nUse the following format:\nAction Input: x\n"
+        "Observation: y\nBegin!",
         "<tools> [{'name': 'f'}] </tools> <tool_call>",
         "a <tools> [1] </tools> <tool_call>",
         "You are a helpful assistant with access to the following functions. "
         "Use them if required -\n{",
         "\n# 工具\n\n## 你拥有如下工具：\n\nAction Input",
         "Action: f\nAction Input: {}\nObservation: 1",
-        "You can use many tools(functions) to do the following task. You have access to the following "
-        "APIs: [1]",
+        "You can use many tools(functions) to do the following task. "
+        "You have access to the following APIs: [1]",
         "<tool_call>\n{'name': 'f'}\n</tool_call>",
         "USER: a\n\n\nASSISTANT: b",
         "<functioncall> {'name': 1}",

@@ -20,8 +20,8 @@ _LEFT_OUT = ""
 class Bfcl(Format):
     """A case with its possible answers beside it is answered by the first accepted values.
 
-    An argument whose first accepted value is "" may be left out and is. The accepted answers stay
-    in ``extra``; a case without answers awaits one.
+    An argument whose first accepted value is "" may be left out and is, like one without any. The
+    accepted answers stay in ``extra``; a case without answers awaits one.
     """
 
     rank: ClassVar[int] = 52
@@ -80,8 +80,13 @@ def _call(item: Any, path: str, required: Mapping[Any, Any]) -> ToolCall:
     arguments: JSON = {}
     for key, values in (as_object(accepted) or {}).items():
         listed = as_list(values)
+        if listed == [] and key not in required.get(name, ()):
+            continue
         if not listed:
-            raise bad(f"{path}.{name}.{key}", f"no list of accepted values: {show(values)}")
+            what = "no accepted value for a required argument"
+            if listed is None:
+                what = f"no list of accepted values: {show(values)}"
+            raise bad(f"{path}.{name}.{key}", what)
         if listed[0] != _LEFT_OUT or key in required.get(name, ()):
             arguments[key] = _first(listed[0])
     return ToolCall(name, arguments)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from toolgrove.core.messages import JSON, Role
+from toolgrove.core.messages import JSON, Message, Role
 from toolgrove.core.samples import Chat, Feedback, Preference, Prompt, Sample
 from toolgrove.data.canonical import sides
-from toolgrove.data.kept import as_it_is
+from toolgrove.data.kept import (
+    each_call,
+    each_conversation,
+    each_message,
+    given_as_values,
+    without_null,
+)
 from toolgrove.data.target import Target, targets
 from toolgrove.data.turns import CANONICAL, turns
 
@@ -42,4 +48,13 @@ def _preference(given: Preference) -> JSON:
     return {**row, **sides(given.context)}
 
 
-targets.put("canonical", Target("canonical", write, as_it_is), __name__)
+def keep(given: Sample) -> Sample:
+    """Arguments as values; content that is null or absent beside calls or thinking as ""."""
+    return each_conversation(given, lambda conv: each_message(conv, _kept))
+
+
+def _kept(message: Message) -> Message:
+    return each_call(without_null(message), given_as_values)
+
+
+targets.put("canonical", Target("canonical", write, keep), __name__)
