@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from toolgrove.cli.inputs import SEED, DialectSettings, dialect_of, text_model
-from toolgrove.core.errors import ConfigError, did_you_mean
+from toolgrove.cli.check_inputs import Input, inputs_of, verdicts_of
+from toolgrove.cli.inputs import DialectSettings, dialect_of, text_model
+from toolgrove.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from toolgrove.core.messages import JSON, Conversation
     from toolgrove.data.doctor.against import Against
     from toolgrove.data.doctor.examine import Doctor, Verdict
     from toolgrove.data.doctor.mend import Mender
-    from toolgrove.data.rows import BadLine
     from toolgrove.encoding.checkup import Checkup
 
 
@@ -70,17 +69,9 @@ class CheckSettings(DialectSettings):
     """Print {"rows", "findings": [{"file", "line", "path", "code", "severity", ...}]}."""
 
 
-class _Input(NamedTuple):
-    """A file to examine, what it is called, and which of its rows (None: all)."""
-
-    file: Path
-    name: str
-    chosen: frozenset[int] | None = None
-
-
 def run(settings: CheckSettings) -> int:
     """Examines the data; 2 where there are errors, with --fix or --quarantine where errors stay."""
-    from toolgrove.cli.check_told import codes, progress, summary
+    from toolgrove.cli.check_told import check_codes, codes, progress, summary
     from toolgrove.data.doctor.examine import Doctor
     from toolgrove.data.doctor.html import page
     from toolgrove.data.doctor.tally import Tally
@@ -88,8 +79,8 @@ def run(settings: CheckSettings) -> int:
     if settings.codes:
         codes(settings.as_json)
         return 0
-    _check_ignored(settings.ignore)
-    checkup = _checkup(settings)
+    check_codes(settings.ignore)
+    checkup = checkup_of(settings)
     doctor = Doctor(
         settings.columns,
         frozenset(settings.ignore),
@@ -98,11 +89,11 @@ def run(settings: CheckSettings) -> int:
     )
     tally = Tally()
     with ExitStack() as stack:
-        inputs = list(_inputs(settings.dataset, stack))
+        inputs = list(inputs_of(settings.dataset, stack))
         explained = _explained(inputs, settings) if settings.explain else {}
         mender = _mender(settings, doctor, [item.name for item in inputs], stack)
         told = _json_lines() if settings.as_json else None
-        for verdict in progress(_verdicts(doctor, inputs), doctor.counts):
+        for verdict in progress(verdicts_of(doctor, inputs), doctor.counts):
             tally.add(verdict.findings)
             if told is not None:
                 told(verdict)
@@ -137,60 +128,7 @@ def _json_lines() -> Callable[[Verdict], None]:
     return tell
 
 
-def _verdicts(doctor: Doctor, inputs: list[_Input]) -> Iterator[Verdict]:
-    for item in inputs:
-        yield from doctor.file(item.file, item.name, item.chosen)
-
-
-def _inputs(specs: list[str], stack: ExitStack) -> Iterator[_Input]:
-    from toolgrove.data.sources import parse_source, source_files
-
-    if not specs:
-        raise ConfigError("no rows", hint="name a file, or - to read from stdin")
-    for spec in specs:
-        if spec == "-":
-            yield _Input(stack.enter_context(_stdin()), "stdin")
-            continue
-        source = parse_source(spec)
-        files = source_files(source)
-        if source.count is None:
-            yield from (_Input(file, str(file)) for file in files)
-        else:
-            yield from _sampled(files, source.count)
-
-
-def _sampled(files: list[Path], count: int) -> Iterator[_Input]:
-    """The files with the rows that ``#count`` draws from all of them together."""
-    from toolgrove.data.rows import read_rows
-    from toolgrove.data.sources import sample
-
-    totals = [sum(1 for _ in read_rows(file, _pass_over)) for file in files]
-    chosen = set(sample(range(sum(totals)), count, SEED))
-    start = 0
-    for file, total in zip(files, totals, strict=True):
-        rows = frozenset(n - start for n in chosen if start <= n < start + total)
-        yield _Input(file, str(file), rows)
-        start += total
-
-
-def _pass_over(_: BadLine) -> None:
-    """A line that holds no row is told when the file is examined."""
-
-
-@contextmanager
-def _stdin() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        head = sys.stdin.buffer.read(4096)
-        suffix = ".json" if head.lstrip()[:1] == b"[" else ".jsonl"
-        file = Path(folder) / f"stdin{suffix}"
-        with file.open("wb") as stream:
-            stream.write(head)
-            while more := sys.stdin.buffer.read(1 << 20):
-                stream.write(more)
-        yield file
-
-
-def _checkup(settings: CheckSettings) -> Checkup | None:
+def checkup_of(settings: CheckSettings) -> Checkup | None:
     """What examines rows with the model's tokenizer, where a model is named."""
     if settings.model is None:
         for name in ("template", "agent_template", "max_length"):
@@ -242,18 +180,6 @@ def _cases(spec: str) -> Iterator[tuple[str, Conversation]]:
         yield said.where, said.conversation
 
 
-def _check_ignored(ignored: list[str]) -> None:
-    from toolgrove.cli.check_told import all_kinds
-
-    known = [kind.code for kind in all_kinds()]
-    for code in ignored:
-        if code not in known:
-            near = did_you_mean(code, known)
-            hint = "toolgrove check --codes lists them"
-            what = f'no finding has the code "{code}"'
-            raise ConfigError(what, hint=f"{near} {hint}" if near else hint)
-
-
 def _mender(
     settings: CheckSettings, doctor: Doctor, names: list[str], stack: ExitStack
 ) -> Mender | None:
@@ -286,7 +212,7 @@ def _beside(name: str) -> Path:
     return file.with_name(f"{stem}.fixed.jsonl")
 
 
-def _explained(inputs: list[_Input], settings: CheckSettings) -> JSON:
+def _explained(inputs: list[Input], settings: CheckSettings) -> JSON:
     """How each file was detected: printed, or for --json given back."""
     from toolgrove.cli.check_told import explained
 

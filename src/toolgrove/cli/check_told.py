@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolgrove.core.errors import ConfigError, did_you_mean
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -88,6 +90,17 @@ def all_kinds() -> list[Kind]:
 
     del across, against, unread, checkup
     return kinds()
+
+
+def check_codes(given: list[str]) -> None:
+    """ConfigError where one of the codes is none."""
+    known = [kind.code for kind in all_kinds()]
+    for code in given:
+        if code not in known:
+            near = did_you_mean(code, known)
+            hint = "toolgrove check --codes lists them"
+            what = f'no finding has the code "{code}"'
+            raise ConfigError(what, hint=f"{near} {hint}" if near else hint)
 
 
 def codes(as_json: bool) -> None:

@@ -35,6 +35,8 @@ NOT_WRITTEN = error(
     "change the row, or choose another template",
 )
 
+CODES = frozenset({OVER_LENGTH.code, NOTHING_TO_TRAIN.code, LOST.code, NOT_WRITTEN.code})
+
 
 @dataclass(frozen=True, slots=True)
 class Checkup:

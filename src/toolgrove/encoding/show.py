@@ -24,12 +24,17 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one token adds to the text; ids are several where only together they make text."""
+    """What one token adds to the text; ids are several where only together they make text.
+
+    ``rule`` says what gave the token its weight, ``position`` where it stands in the sequence.
+    """
 
     text: str
     ids: tuple[int, ...]
     weight: float
     kind: Kind
+    rule: str = ""
+    position: int = 0
 
 
 class Total(NamedTuple):
@@ -67,8 +72,11 @@ WINDOW = 8
 """How many tokens back the text of a token may depend on."""
 
 
-def pieces(encoded: Encoded, tokenizer: Decoder) -> list[Piece]:
-    """The pieces in order. Law: their texts joined are the decoded ids."""
+def pieces(encoded: Encoded, tokenizer: Decoder, rules: Sequence[str] = ()) -> list[Piece]:
+    """The pieces in order. Law: their texts joined are the decoded ids.
+
+    ``rules`` holds the rule of each token, where it is known.
+    """
     kinds = _kinds(encoded)
     found: list[Piece] = []
     start = 0
@@ -78,7 +86,8 @@ def pieces(encoded: Encoded, tokenizer: Decoder) -> list[Piece]:
         if unfinished:
             continue
         ids = tuple(encoded.ids[start:end])
-        found.append(Piece(text, ids, encoded.weights[start], kinds[start]))
+        rule = rules[start] if rules else ""
+        found.append(Piece(text, ids, encoded.weights[start], kinds[start], rule, start))
         start = end
     return found
 
@@ -97,6 +106,33 @@ def totals(encoded: Encoded | Iterable[Encoded]) -> list[Total]:
         for kind in Kind
         if tokens[kind]
     ]
+
+
+def by_rule(shown: Iterable[Piece]) -> list[tuple[str, int, float]]:
+    """Each rule with how many tokens it rules and how much these weigh, in order of appearance."""
+    found: dict[str, tuple[int, float]] = {}
+    for piece in shown:
+        count, weight = found.get(piece.rule, (0, 0.0))
+        found[piece.rule] = (count + len(piece.ids), weight + piece.weight * len(piece.ids))
+    return [(rule, count, weight) for rule, (count, weight) in found.items()]
+
+
+def token_table(shown: Iterable[Piece]) -> RenderableType:
+    """A table with a row for each token: place, id, text, kind, weight and rule."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("place", "id", "text", "kind", "weight", "rule"):
+        right = column in ("place", "id", "weight")
+        table.add_column(column, justify="right" if right else "left", no_wrap=column != "rule")
+    for piece in shown:
+        ids = " ".join(map(str, piece.ids))
+        text = visible(piece.text).replace("\n", "").replace("\t", "")
+        cells = (str(piece.position), ids, text, piece.kind.value, f"{piece.weight:g}", piece.rule)
+        bold = "bold " if piece.weight > 0 else "dim "
+        table.add_row(*map(Text, cells), style=bold + COLOURS[piece.kind][0])
+    return table
 
 
 def coloured(shown: Iterable[Piece]) -> Text:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from toolgrove.core.spans import Kind
 from toolgrove.encoding.encoded import Encoded, TokenSpan
 from toolgrove.encoding.show import COLOURS, coloured, legend, pieces, rows_of, totals, visible
-from toolgrove.encoding.show_html import Shown, coloured_html, page
+from toolgrove.encoding.show_diff import parts
+from toolgrove.encoding.show_html import Shown, ShownRow, page
 
 
 class Bytes:
@@ -52,10 +53,9 @@ def test_totals_count_by_kind() -> None:
     ]
 
 
-def test_odd_weights_are_told_in_both_forms() -> None:
+def test_odd_weights_are_told() -> None:
     found = pieces(encoded_of("abcd", 2.0), Bytes())
     assert coloured(found).plain == "abcd×2"
-    assert "<sup>×2</sup>" in coloured_html(found)
     assert "×" not in coloured(pieces(encoded_of("abcd"), Bytes())).plain
 
 
@@ -63,8 +63,10 @@ def test_odd_weights_are_told_in_both_forms() -> None:
 def test_data_is_shown_and_not_obeyed(text: str) -> None:
     encoded = encoded_of(text)
     found = pieces(encoded, Bytes())
-    html = page([Shown(text, found, totals(encoded))], title=text)
-    assert "<script>" not in html
+    finding = {"code": text, "path": text, "message": text, "fix": text, "severity": text}
+    row = ShownRow(text, [Shown(found, totals(encoded))], [finding], problem=text)
+    html = page([row], title=text)
+    assert html.count("<script") == 2
     assert "<b>" not in html
     assert "\x1b" not in coloured(found).plain
     assert coloured(found).plain == visible(text)
@@ -78,3 +80,10 @@ def test_shares_of_the_loss() -> None:
 
 def test_the_legend_has_a_row_for_each_kind_and_the_sum() -> None:
     assert legend(totals(encoded_of("abcd"))).row_count == 3
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_the_parts_of_a_diff_join_to_both_texts(old: str, new: str) -> None:
+    told = list(parts(old, new))
+    assert "".join(part.text for part in told if part.side in " -") == old
+    assert "".join(part.text for part in told if part.side in " +") == new
