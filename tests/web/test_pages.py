@@ -135,15 +135,15 @@ def test_the_report_is_searched_and_filtered(data: Path) -> None:
     page = data.with_name("report.html")
     main(["check", str(data), "--html", str(page)])
     steps = """
-    const told = { all: document.getElementById("told").textContent };
+    const seen = { all: document.getElementById("told").textContent };
     const visible = () => rows.filter((row) => !row.hidden).map((row) => row.dataset.code);
-    code.value = "secret"; code.dispatchEvent(new Event("change")); told.secret = visible();
+    code.value = "secret"; code.dispatchEvent(new Event("change")); seen.secret = visible();
     code.value = ""; search.value = "u+0007"; search.dispatchEvent(new Event("input"));
-    told.found = visible();
-    told.charts = document.querySelectorAll("figure svg rect").length;
-    told.title = document.title;
+    seen.found = visible();
+    seen.charts = document.querySelectorAll("figure svg rect").length;
+    seen.title = document.title;
     document.body.innerHTML = ""; const out = document.createElement("div"); out.id = "told";
-    out.textContent = JSON.stringify(told); document.body.append(out);
+    out.textContent = JSON.stringify(seen); document.body.append(out);
     """
     told = driven(page, steps)
     assert told["all"] == "2 of 2 shown"

@@ -190,6 +190,12 @@ def test_codes_are_listed_and_unknown_ones_refused(
     assert 'did you mean "extra-argument"?' in capsys.readouterr().err
 
 
+def test_the_docs_list_all_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--codes"]) == 0
+    page = Path(__file__).parents[3] / "docs" / "doctor.md"
+    assert f"```text\n{capsys.readouterr().out}```\n" in page.read_text(encoding="utf-8")
+
+
 class Page(HTMLParser):
     """What a page loads, and how many charts it has."""
 

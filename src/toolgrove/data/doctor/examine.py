@@ -103,7 +103,7 @@ class Doctor:
                     yield self.row(item.value, (called, line))
         except DataError as failure:
             kind = unread.NOT_UTF8 if "not UTF-8" in failure.what else unread.UNREADABLE
-            yield _verdict(called, line + 1, kind, failure)
+            yield _verdict(called, line_of(failure.where, line + 1), kind, failure)
             return
         if not line:
             yield _verdict(called, 1, unread.EMPTY_FILE, DataError("no rows"))

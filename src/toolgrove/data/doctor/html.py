@@ -26,6 +26,7 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg .n { fill: 
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid var(--edge); overflow-wrap: anywhere; }
+.kinds td:nth-child(-n+3) { white-space: nowrap; }
 th { font-weight: 600; } td:last-child { padding-right: 0; }
 .error { color: var(--error); } .warning { color: var(--warning); } .soft { color: var(--soft); }
 code { font: 13px ui-monospace, monospace; }
@@ -64,9 +65,9 @@ def page(title: str, tally: Tally, counts: Counts) -> str:
 <p>{counts.rows:,} rows: {tally.rows_with_errors:,} with errors, {tally.rows_with_warnings:,} with
 warnings only, {counts.rows - tally.rows_with_errors - tally.rows_with_warnings:,} clean.</p>
 {_kinds(tally)}
-{_findings(tally)}
 <h2>What the data is made of</h2>
 <div class="charts">{"".join(_charts(counts))}</div>
+{_findings(tally)}
 <script>{_SCRIPT}</script>
 </body></html>
 """
@@ -81,7 +82,8 @@ def _kinds(tally: Tally) -> str:
     head = "<tr><th></th><th>code</th><th>found</th><th>what it is</th><th>way out</th></tr>"
     if not rows:
         return "<p>Nothing was found.</p>"
-    return f"<h2>What was found</h2><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    table = f'<table class="kinds"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f"<h2>What was found</h2>{table}"
 
 
 def _findings(tally: Tally) -> str:
