@@ -1,5 +1,6 @@
 """``toolgrove convert`` as people run it."""
 
+import io
 import json
 
 import pytest
@@ -140,6 +141,22 @@ def test_columns_are_renamed(rows, capsys):
     assert main(words) == 0
     row = json.loads(capsys.readouterr().out)
     assert [m["content"] for m in row["messages"]] == ["q", "a"]
+
+
+def test_a_column_that_no_row_has_is_told(rows, capsys):
+    words = ["convert", "rows.jsonl#1", "--columns", "mesages=query", "-o", "out.jsonl"]
+    assert main(words) == 2
+    assert 'no row has the column "mesages"' in capsys.readouterr().err
+    assert not (rows / "out.jsonl").exists()
+
+
+def test_rows_from_stdin(rows, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(ROWS[1]) + "\n{\n"))
+    assert main(["convert", "-", "-o", "out.jsonl"]) == 2
+    assert "stdin:2" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(ROWS[1])))
+    assert main(["convert", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["messages"][0]["content"] == "Hi"
 
 
 def test_preferences_to_trl_and_back(rows, capsys):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from toolgrove.core.errors import ConfigError, DataError, ToolgroveError, did_yo
 from toolgrove.data.load import OnBadRow
 
 if TYPE_CHECKING:
-    from toolgrove.data.rows import BadLine, Row
+    from toolgrove.data.rows import BadLine, OnBadLine, Row
     from toolgrove.data.target import Target
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class ConvertSettings(CommandSettings):
     """What to convert, and into what."""
 
     dataset: list[str] = []
-    """Files, hf:, ms: or pypi: sources; path#20 takes 20 rows."""
+    """Files, hf:, ms: or pypi: sources, - for stdin; path#20 takes 20 rows."""
 
     to: str = "canonical"
     """The format to write: canonical, openai, sharegpt, trl, llamafactory, or the text of an
@@ -65,6 +67,7 @@ class Account:
     written: int = 0
     formats: Counter[str] = field(default_factory=Counter[str])
     unread: Counter[str] = field(default_factory=Counter[str])
+    columns: set[str] = field(default_factory=set[str])
     rejected: int = 0
     first: ToolgroveError | None = None
     file: IO[str] | None = None
@@ -98,6 +101,7 @@ def run(settings: ConvertSettings) -> int:
         with _output(settings.output) as stream:
             for row in _rows(account):
                 _convert(row, target, account, stream)
+            _check_columns(account)
             if not account.written:
                 first = f"; the first: {account.first.what}" if account.first else ""
                 raise DataError(
@@ -152,8 +156,34 @@ def _from(spec: str, account: Account) -> Iterator[Row]:
     def reject(bad: BadLine) -> None:
         account.reject(bad.error, bad.text)
 
-    skip = account.settings.on_bad_row == OnBadRow.SKIP
-    return stream_rows(Mixture((spec,), seed=SEED), reject if skip else None)
+    report = reject if account.settings.on_bad_row == OnBadRow.SKIP else None
+    if spec == "-":
+        return _from_stdin(report)
+    return stream_rows(Mixture((spec,), seed=SEED), report)
+
+
+def _from_stdin(report: OnBadLine | None) -> Iterator[Row]:
+    """The lines of stdin, with their numbers."""
+    from toolgrove.data.rows import BadLine, read_rows
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stdin.jsonl"
+        with file.open("w", encoding="utf-8") as stream:
+            shutil.copyfileobj(sys.stdin, stream)
+
+        def named(error: DataError) -> DataError:
+            where = (error.where or "").replace(str(file), "stdin")
+            return DataError(error.what, where=where or None, hint=error.hint)
+
+        def tell(bad: BadLine) -> None:
+            if report is not None:
+                report(BadLine(named(bad.error), bad.text))
+
+        try:
+            for row in read_rows(file, tell if report else None):
+                yield row._replace(where=row.where.replace(str(file), "stdin"))
+        except DataError as error:
+            raise named(error) from None
 
 
 def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> None:
@@ -164,6 +194,8 @@ def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> Non
     from toolgrove.data.target import written
 
     columns: Mapping[str, str] = account.settings.columns
+    if columns:
+        account.columns.update(row.value)
     try:
         value = rename_columns(row.value, columns) if columns else row.value
         result = written(sample(value), target)
@@ -174,6 +206,15 @@ def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> Non
     account.unread.update(unread_keys(value))
     account.written += 1
     stream.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _check_columns(account: Account) -> None:
+    """A column to rename that no row has is a slip of the pen."""
+    for name in account.settings.columns:
+        if account.columns and name not in account.columns:
+            hint = did_you_mean(name, account.columns)
+            known = f"columns: {', '.join(sorted(account.columns))}"
+            raise DataError(f'no row has the column "{name}"', hint=hint or known)
 
 
 @contextmanager

@@ -58,10 +58,12 @@ def python_type(written: str) -> JSON:
     outer, inner = generic.group(1).lower(), _split(generic.group(2))
     if outer in ("list", "set", "sequence", "iterable") and len(inner) == 1:
         return {"type": "array", "items": python_type(inner[0])}
+    if outer == "tuple" and len(inner) == 2 and inner[1] == "...":
+        return {"type": "array", "items": python_type(inner[0])}
     if outer == "tuple":
-        return {"type": "array"}
-    if outer == "dict":
-        return {"type": "object"}
+        return {"type": "array", "prefixItems": [python_type(part) for part in inner]}
+    if outer == "dict" and len(inner) == 2:
+        return {"type": "object", "additionalProperties": python_type(inner[1])}
     if outer in ("optional", "union") and inner:
         choices = [python_type(part) for part in inner]
         if outer == "optional":

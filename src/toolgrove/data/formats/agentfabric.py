@@ -42,7 +42,7 @@ class AgentFabric(Format):
     knowledge base). The reminder of the tools' names before a user message is left out.
     """
 
-    rank: ClassVar[int] = 57
+    rank: ClassVar[int] = 46
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has AgentFabric's section of tools."""

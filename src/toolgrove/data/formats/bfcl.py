@@ -24,7 +24,7 @@ class Bfcl(Format):
     accepted answers stay in ``extra``; a case without answers awaits one.
     """
 
-    rank: ClassVar[int] = 52
+    rank: ClassVar[int] = 41
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has a question of turns and functions."""

@@ -20,7 +20,7 @@ _BASES = ("messages", "sharegpt")
 class FunctionDescription(Format):
     """The column holds JSON objects one after the other, or nothing."""
 
-    rank: ClassVar[int] = 54
+    rank: ClassVar[int] = 43
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has turns beside a description of functions."""

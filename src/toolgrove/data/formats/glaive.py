@@ -35,7 +35,7 @@ _QUOTED = re.compile(
 class Glaive(Format):
     """glaive-function-calling v1 and v2 (``system``, ``chat``), or the same text as turns."""
 
-    rank: ClassVar[int] = 59
+    rank: ClassVar[int] = 48
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row is a chat of USER and ASSISTANT, or its prompt is Glaive's."""

@@ -34,7 +34,7 @@ class HermesText(Format):
     What the prompt says beside the list of tools and the form of calls is the system message.
     """
 
-    rank: ClassVar[int] = 55
+    rank: ClassVar[int] = 44
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has a list of tools in tags and asks for calls in tags."""

@@ -25,7 +25,7 @@ class PreferenceRow(Format):
     as ``rejected_messages``, the whole conversation that it belongs to.
     """
 
-    rank: ClassVar[int] = 60
+    rank: ClassVar[int] = 49
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has a chosen and a rejected answer."""

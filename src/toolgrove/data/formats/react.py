@@ -33,7 +33,7 @@ class ReAct(Format):
     of the dialect and left out; what stands before and after them is the system message.
     """
 
-    rank: ClassVar[int] = 56
+    rank: ClassVar[int] = 45
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt lists tools and asks for ReAct's lines."""

@@ -27,7 +27,7 @@ class ToolBench(Format):
     ``Finish`` is a tool like the others, as it is in the list.
     """
 
-    rank: ClassVar[int] = 58
+    rank: ClassVar[int] = 47
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt is ToolBench's task with a list of APIs."""

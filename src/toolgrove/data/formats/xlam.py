@@ -22,7 +22,7 @@ class XLam(Format):
     they are. No answers at all means that no tool fits: the row then awaits its answer.
     """
 
-    rank: ClassVar[int] = 53
+    rank: ClassVar[int] = 42
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has a query, tools, and a list of calls as answers."""
