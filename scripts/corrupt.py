@@ -315,6 +315,7 @@ PLANTS: dict[str, Plant] = {
             {"role": "user", "content": "Wait a moment."},
         ],
     ),
+    "double-user": _message(4, put=[{"role": "user", "content": "One more thing, please."}]),
     "role-order": _message(0, take=1),
     "late-system": _message(4, put=[{"role": "system", "content": "Be brief from now on."}]),
     "open-end": _message(7, take=1),

@@ -20,7 +20,7 @@ from toolgrove.data.doctor.places import keys_at, path_of, places_of, value_at
 from toolgrove.data.doctor.sketch import Sketches, shingles
 from toolgrove.data.formats import conversation
 
-BESIDES = {("unanswered-call", "role-order")}
+BESIDES = {("unanswered-call", "role-order"), ("repeated-turn", "double-user")}
 """What a planted fault brings with it."""
 
 WEATHER = {

@@ -45,7 +45,7 @@ _MOST_NAMES = 10_000
 class Across:
     """Remembers rows and tells what repeats or contradicts an earlier one.
 
-    ``place`` names the row that is examined. About 700 bytes a row: digests, a sketch, its place.
+    ``place`` names the row that is examined. About 1 kB a row: digests, a sketch, its place.
     """
 
     def __init__(self, likeness: float = LIKENESS) -> None:

@@ -122,9 +122,9 @@ def broken_text(row: Examined) -> Iterator[Spot]:
 
 
 @check(
-    error(
+    warning(
         "call-in-text",
-        "a call written as text: it is trained as text, and no tool is called",
+        "a call written as text: it is trained as text, in one model's notation only",
         "make it a call: tool_calls, or a message with the role tool_call",
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from toolgrove.core.messages import Message, Role
 from toolgrove.data.doctor.examined import Examined
@@ -88,6 +89,20 @@ def role_order(row: Examined) -> Iterator[Spot]:
         elif before is not None and before.role is Role.ASSISTANT and not _same(before, message):
             yield Spot(At(index), "two assistant turns with nothing between them")
         before = message
+
+
+@check(
+    warning(
+        "double-user",
+        "two user turns in a row: served conversations alternate, and some templates refuse them",
+        "join them to one turn, or put the answer between them",
+    )
+)
+def double_user(row: Examined) -> Iterator[Spot]:
+    """User turns right after another that says something else."""
+    for index, (before, message) in enumerate(pairwise(row.messages), start=1):
+        if before.role is message.role is Role.USER and not _same(before, message):
+            yield Spot(At(index), "the turn before is the user's, too")
 
 
 @check(
