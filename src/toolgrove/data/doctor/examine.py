@@ -164,6 +164,8 @@ class Doctor:
                 break
             row = step.row
             changes += step.lines
+        if not changes:
+            return Mended(row, [], verdict.findings)
         single = {check.kind.code for check in self.checks}
         others = [finding for finding in verdict.findings if finding.kind.code not in single]
         return Mended(row, changes, [*_told(row, place, founds, examined).findings, *others])
