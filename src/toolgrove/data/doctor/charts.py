@@ -32,7 +32,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str = "") -> str:
     for number, bar in enumerate(bars):
         y = ROW * number + 3
         long = max(room * bar.value / most, 1 if bar.value else 0)
-        label = escape(bar.label if len(bar.label) <= 26 else bar.label[:25] + "…")
+        label = escape(bar.label if len(bar.label) <= 23 else bar.label[:22] + "…")
         value = escape(f"{bar.value:,.10g}{unit}")
         parts.append(
             f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end">{label}'

@@ -27,7 +27,7 @@ table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid var(--edge); overflow-wrap: anywhere; }
 .kinds td:nth-child(-n+3) { white-space: nowrap; }
-th { font-weight: 600; } td:last-child { padding-right: 0; }
+th { font-weight: 600; white-space: nowrap; } td:last-child { padding-right: 0; }
 .error { color: var(--error); } .warning { color: var(--warning); } .soft { color: var(--soft); }
 code { font: 13px ui-monospace, monospace; }
 .bar { display: flex; gap: .8rem; margin: .5rem 0; flex-wrap: wrap; }
