@@ -56,7 +56,7 @@ docs: $(STAMP) ## the documentation, into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
 
 bench-setup: $(STAMP) ## what the benchmarks need besides the package
-	@echo "nothing to build: the present benchmarks compare with libraries that are installed"
+	@$(BIN)/python benchmarks/data.py --setup
 
 bench: bench-setup ## every script in benchmarks/, as JSON (BENCH_FLAGS=--quick)
 	@set -e; for script in benchmarks/*.py; do \

@@ -100,7 +100,7 @@ def dump(value: Any) -> str:
 def parse_json(source: str) -> Any:
     """The JSON value of the text with exact types; ValueError where it is not JSON."""
     try:
-        return json.loads(source, parse_constant=_refuse_constant, object_pairs_hook=unique)
+        return _DECODER.decode(source)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -131,6 +131,9 @@ def unique(pairs: list[tuple[str, Any]]) -> JSON:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=unique)
 
 
 def _plain(value: Any) -> Any:

@@ -165,7 +165,7 @@ def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
 
 def _line_object(line: str) -> JSON:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=unique)
+        value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"not JSON ({_cause(error)}): {show(line)}",
@@ -193,6 +193,9 @@ def _object(value: Any, source: str) -> JSON:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON, write null")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=unique)
 
 
 def _cause(error: Exception) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from toolgrove.core.messages import JSON, Tool
 from toolgrove.data.fields import as_list, as_object, bad, describe, parse_loose, show
 
+_LONGEST_SHARED = 50_000
+"""Longer lists of tools are read anew for each row, so that the memory of them stays small."""
 _LIST_HINT = 'tools is a list: [{"type": "function", "function": {"name": ...}}]'
 
 
@@ -14,6 +17,18 @@ def read_tools(value: Any, path: str = "tools") -> tuple[Tool, ...]:
     """The tools of a row's column: a list, or a list as JSON text; null and "" mean none."""
     if value is None:
         return ()
+    if isinstance(value, str):
+        return _shared(value, path) if len(value) <= _LONGEST_SHARED else _listed(value, path)
+    return _listed(value, path)
+
+
+@lru_cache(maxsize=1024)
+def _shared(source: str, path: str) -> tuple[Tool, ...]:
+    """The tools of a text that many rows have: read once, since nobody changes a tool."""
+    return _listed(source, path)
+
+
+def _listed(value: Any, path: str) -> tuple[Tool, ...]:
     if isinstance(value, str):
         value = _parsed(value, path)
     items = as_list(value)

@@ -152,19 +152,32 @@ def tokens_of(stretches: Iterable[list[Span]], tok: Tokenizer) -> Encoded:
 
 
 def encode_whole(
-    conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
+    conv: Conversation,
+    dialect: Dialect,
+    tok: Tokenizer,
+    settings: EncodeSettings,
+    turns: Sequence[Turn] | None = None,
 ) -> list[Encoded]:
-    """``encode_with``, after ``refuse_losses``, from one rendering of the conversation."""
+    """``encode_with``, after ``refuse_losses``, from one rendering of the conversation.
+
+    ``turns``: what ``served_turns`` gave, where the caller has them already.
+    """
+    turns = served_turns(conv, dialect, settings) if turns is None else turns
+    refuse_losses(conv, dialect, turns=turns)
+    return _limited(conv, dialect, tok, settings, turns)
+
+
+def served_turns(
+    conv: Conversation, dialect: Dialect, settings: EncodeSettings
+) -> Sequence[Turn] | None:
+    """The turns that are encoded; None where all are one sequence, or cannot be written."""
     if settings.history is History.KEEP:
-        refuse_losses(conv, dialect)
-        return encode_with(conv, dialect, tok, settings)
+        return None
     try:
-        turns = dialect.turns(conv, stopped=True)
+        return dialect.turns(conv, stopped=True)
     except TemplateError:
         refuse_losses(conv, dialect)
         raise
-    refuse_losses(conv, dialect, turns=turns)
-    return _limited(conv, dialect, tok, settings, turns)
 
 
 def refuse_losses(

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolgrove.core.errors import DataError, TemplateError
 from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.core.registry import load_plugin
+from toolgrove.core.spans import MARKUP
 from toolgrove.data.groups import group_keys
 from toolgrove.data.load import OnBadRow, chat_of
 from toolgrove.data.rows import Row
-from toolgrove.encoding.encode import EncodeSettings, History, Truncation, encode_whole
+from toolgrove.encoding.encode import (
+    EncodeSettings,
+    History,
+    Truncation,
+    encode_whole,
+    served_turns,
+)
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.loss import parse_loss_scale
 from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.templates.detect import dialect_in
 from toolgrove.templates.dialect import Dialect
+from toolgrove.templates.writing import Turn
+
+_TOGETHER = 128
+"""How many rows are rendered before they are tokenized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,14 @@ class Work:
     acted: set[str] = field(default_factory=set[str])
 
 
+class _Talk(NamedTuple):
+    """A row's conversation, or why it has none."""
+
+    where: str
+    conv: Conversation | None
+    error: DataError | None = None
+
+
 class RowEncoder:
     """Encodes the rows of a job; its tokenizer remembers what they share."""
 
@@ -88,27 +108,56 @@ class RowEncoder:
         """
         done = Work()
         settings = replace(self._settings, acted=done.acted)
+        waiting = iter(rows)
+        while some := list(islice(waiting, _TOGETHER)):
+            self._encode(list(self._talks(some, done)), settings, done)
+        return done
+
+    def _talks(self, rows: Iterable[Row], done: Work) -> Iterator[_Talk]:
         for row in rows:
             try:
                 chat = chat_of(row, self._job.columns)
             except DataError as error:
                 if self._job.on_bad_row != OnBadRow.SKIP:
-                    raise
+                    yield _Talk(row.where, None, error)
+                    return
                 done.rejected.append(
                     {"where": row.where, "reason": error.what, "hint": error.hint, "row": row.value}
                 )
-                continue
+            else:
+                yield _Talk(row.where, with_system(chat.conversation, self._job.system))
+
+    def _encode(self, talks: list[_Talk], settings: EncodeSettings, done: Work) -> None:
+        """Appends what the conversations become; what they say is tokenized together."""
+        rendered: list[Sequence[Turn] | None] = []
+        for talk in talks:
+            rendered.append(None if talk.conv is None else self._turns(talk.conv, settings))
+        self._tok.learn(
+            span.text
+            for turn in chain.from_iterable(turns or () for turns in rendered)
+            for span in (*turn.prompt, *turn.completion)
+            if span.kind not in MARKUP
+        )
+        for talk, turns in zip(talks, rendered, strict=True):
+            if talk.error is not None or talk.conv is None:
+                raise talk.error or DataError("a row without a conversation", where=talk.where)
             done.rows += 1
-            conv = with_system(chat.conversation, self._job.system)
             try:
-                encoded = encode_whole(conv, self._dialect, self._tok, settings)
+                encoded = encode_whole(talk.conv, self._dialect, self._tok, settings, turns)
             except (DataError, TemplateError) as error:
-                raise error.at(row.where) from error
+                raise error.at(talk.where) from error
             useful = [sequence for sequence in encoded if sequence.trained]
             done.idle += not useful
-            done.sequences += [replace(sequence, where=row.where) for sequence in useful]
-            done.groups += [group_keys(conv, row.where)] * len(useful)
-        return done
+            done.sequences += [replace(sequence, where=talk.where) for sequence in useful]
+            done.groups += [group_keys(talk.conv, talk.where)] * len(useful)
+
+    def _turns(self, conv: Conversation, settings: EncodeSettings) -> Sequence[Turn] | None:
+        """The turns to encode; None also where they cannot be written, which is told in its row's
+        place."""
+        try:
+            return served_turns(conv, self._dialect, settings)
+        except TemplateError:
+            return None
 
 
 def with_system(conv: Conversation, system: str | None) -> Conversation:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -21,6 +23,9 @@ from toolgrove.encoding.shards import Shard, Totals, write_shard
 ROWS_PER_SHARD = 512
 _AHEAD = 2
 """How many shards wait for each process: enough that none is idle."""
+
+
+_RARELY = (50_000, 20, 100)
 
 
 class Part(NamedTuple):
@@ -40,9 +45,21 @@ def in_process(job: Job, parts: Iterator[Part]) -> Iterator[Totals]:
     for part in parts:
         found = _finished(part)
         if found is None:
-            encoder = encoder or RowEncoder(job)
-            found = write_shard(part.file, encoder.work(part.rows))
+            with rare_collections():
+                encoder = encoder or RowEncoder(job)
+                found = write_shard(part.file, encoder.work(part.rows))
         yield found
+
+
+@contextmanager
+def rare_collections() -> Generator[None]:
+    """Looks for garbage in circles seldom: encoding makes none, and looking takes a sixth of it."""
+    before = gc.get_threshold()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def in_processes(workers: int) -> Executor:
@@ -95,7 +112,9 @@ def on_ray(workers: int) -> Executor:
             if todo:
                 items = [{"file": str(part.file), "rows": part.rows} for part in todo]
                 found = data.from_items(items, override_num_blocks=len(items)).map(
-                    _RayEncoder, fn_constructor_args=(job,), concurrency=workers
+                    _RayEncoder,
+                    fn_constructor_args=(job,),
+                    compute=data.ActorPoolStrategy(size=workers),
                 )
                 for result in found.take_all():
                     if result["error"] is not None:
@@ -149,6 +168,7 @@ _encode_part: Callable[[Part], Totals] | None = None
 
 def _begin(job: Job) -> None:
     global _encode_part
+    gc.set_threshold(*_RARELY)
     _encode_part = partial(_written, RowEncoder(job))
 
 

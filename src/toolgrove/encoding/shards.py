@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,7 +128,7 @@ def _columns(pa: Any, work: Work) -> tuple[Any, list[Any]]:
         weight_ends.add(ends)
         weights.add(values)
     named = {
-        "where": pa.array([sequence.where for sequence in work.sequences], pa.string()),
+        "where": _texts(pa, [sequence.where for sequence in work.sequences]),
         "groups": groups.column(pa, pa.uint64()),
         "ids": ids.column(pa, pa.int32()),
         "span_ends": span_ends.column(pa, pa.int32()),
@@ -138,6 +138,14 @@ def _columns(pa: Any, work: Work) -> tuple[Any, list[Any]]:
         "weights": weights.column(pa, pa.float64()),
     }
     return pa.schema([(name, column.type) for name, column in named.items()]), [*named.values()]
+
+
+def _texts(pa: Any, texts: Sequence[str]) -> Any:
+    """A column of texts, made without ``pa.array``, which imports pandas."""
+    raw = [text.encode("utf-8", "backslashreplace") for text in texts]
+    offsets = array("i", [0, *accumulate(map(len, raw))])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
+    return pa.Array.from_buffers(pa.string(), len(raw), buffers)
 
 
 def _runs(sequence: Encoded) -> tuple[list[int], list[float]]:

@@ -130,6 +130,10 @@ class Tokenizer:
             known = self._pieces[text] = self._words.piece(text)
         return known
 
+    def learn(self, texts: Iterable[str]) -> None:
+        """Makes ready for pieces out of these texts; what ``piece`` gives does not change."""
+        self._words.learn(texts)
+
     def marks(self, text: str, kind: Kind) -> Sequence[Mark]:
         """Where control tokens stand in text of a kind: start, end and id of each.
 

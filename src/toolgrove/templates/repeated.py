@@ -28,8 +28,8 @@ class _Specs(bytes):
 def tool_text(
     agent: AgentTemplate, tools: Sequence[Tool], system: str | None, default: str | None
 ) -> ToolText:
-    """What ``agent.write_tools`` says; the last 64 texts are kept, by the values of the tools. The
-    lists are the caller's own."""
+    """What ``agent.write_tools`` says; the last 1024 texts are kept, by the values of the tools.
+    The lists are the caller's own."""
     specs = _specs(tools)
     if specs is None:
         return agent.write_tools(tools, system, default)
@@ -60,7 +60,7 @@ def written_once(
     return written
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _kept_text(
     agent: AgentTemplate, specs: _Specs, system: str | None, default: str | None
 ) -> ToolText:

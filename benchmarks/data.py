@@ -1,0 +1,371 @@
+"""How fast rows become weighted token ids on disk, beside ms-swift, LLaMA-Factory and bare
+tokenization; how much memory a million rows take.
+
+Ours reads, checks, converts, renders, tokenizes, weighs and writes Arrow; each peer does its own
+stage before training, loading of libraries and tokenizers left out for all. The rows are 2,111 of
+the Berkeley Function Calling Leaderboard, with the first accepted value of each argument. The
+measure is rows per second of CPU time, all threads and processes counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".bench"
+CATEGORIES = ("live_multiple", "simple_python", "live_simple", "multiple", "parallel")
+GOAL_MB = 1500
+SETUP = {
+    "ms-swift": [["ms-swift==4.6.0"]],
+    "llamafactory": [
+        ["--no-deps", "llamafactory==0.9.5"],
+        ["transformers==5.6.0", "trl==0.24.0", "datasets", "accelerate", "peft", "sentencepiece"],
+        ["tiktoken", "omegaconf", "einops", "fire", "scipy", "pandas", "tyro", "hf_transfer", "av"],
+    ],
+}
+"""What each peer's environment needs beside torch; a stub stands for LLaMA-Factory's torchaudio."""
+
+
+def set_up(peers: Path) -> None:
+    for name, wanted in SETUP.items():
+        folder = peers / name
+        if (folder / "ready").is_file():
+            continue
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        for words in [["torch==2.13.0"], *wanted]:
+            pip = [str(folder / "bin" / "pip"), "install", "--quiet", *words]
+            subprocess.run(pip, check=True)
+        if name == "llamafactory":
+            stub = next(folder.glob("lib/python3*/site-packages")) / "torchaudio"
+            stub.mkdir(exist_ok=True)
+            (stub / "__init__.py").write_text("")
+        (folder / "ready").touch()
+
+
+def bfcl_rows() -> list[dict[str, Any]]:
+    from toolgrove.eval.bfcl import load_cases, wheel
+
+    rows: list[dict[str, Any]] = []
+    for case in (case for name in CATEGORIES for case in load_cases(wheel(), name)):
+        messages = [{"role": str(m.role), "content": m.content} for m in case.conversation.messages]
+        for call in case.gold:
+            given = {k: first(v) for k, v in call.arguments.items() if v and v[0] != ""}
+            content = json.dumps({"name": call.name, "arguments": given}, ensure_ascii=False)
+            messages.append({"role": "tool_call", "content": content})
+        specs = [tool.spec for tool in case.conversation.tools]
+        rows.append({"messages": messages, "tools": json.dumps(specs, ensure_ascii=False)})
+    return rows
+
+
+def first(values: list[Any]) -> Any:
+    value = values[0]
+    if isinstance(value, dict):
+        lists = {k: v if isinstance(v, list) else [v] for k, v in value.items()}
+        return {k: first(v) for k, v in lists.items() if v and v[0] != ""}
+    if isinstance(value, list):
+        return [first([item]) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def shared_rows(rows: list[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Further rows out of these: a question with a number of its own, its tools shared."""
+    dice = random.Random(0)
+    for number in range(count):
+        row = dice.choice(rows)
+        *before, question = [m for m in row["messages"] if m["role"] != "tool_call"]
+        asked = {**question, "content": f"{question['content']} (order {number})"}
+        calls = [m for m in row["messages"] if m["role"] == "tool_call"]
+        yield {"messages": [*before, asked, *calls], "tools": row["tools"]}
+
+
+def for_llamafactory(row: dict[str, Any]) -> dict[str, Any]:
+    said = {role: [] for role in ("system", "user", "tool_call")}
+    for message in row["messages"]:
+        said[message["role"]].append(message["content"])
+    calls = [json.loads(call) for call in said["tool_call"]]
+    called = json.dumps(calls if len(calls) > 1 else calls[0], ensure_ascii=False)
+    turns = [
+        {"from": "human", "value": "\n".join(said["user"])},
+        {"from": "function_call", "value": called},
+    ]
+    return {"conversations": turns, "system": "\n".join(said["system"]), "tools": row["tools"]}
+
+
+def write(file: Path, rows: Any) -> str:
+    with file.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return str(file)
+
+
+def cpu_s() -> float:
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, kinds))
+
+
+def job(folder: Path) -> Any:
+    from toolgrove.encoding.job import Job
+
+    return Job(folder, date(2026, 1, 15), template="qwen3")
+
+
+def ours(folder: Path, data: str) -> dict[str, Any]:
+    from toolgrove.data.rows import Row
+    from toolgrove.data.stream import Mixture, stream_rows
+    from toolgrove.encoding.job import RowEncoder
+    from toolgrove.encoding.parallel import ROWS_PER_SHARD, rare_collections
+    from toolgrove.encoding.shards import Shard, Totals, write_shard
+
+    encoder = RowEncoder(job(folder))
+    with tempfile.TemporaryDirectory() as scratch, rare_collections():
+        warm = encoder.work([Row({"query": "Hello", "response": "Hi"}, "warm-up:1")])
+        write_shard(Path(scratch) / "warm-up.arrow", warm)  # loads the libraries, as the peers did
+        begun = cpu_s()
+        totals, held, files = Totals(), [], []
+
+        def flush() -> None:
+            nonlocal totals
+            files.append(Path(scratch) / f"{len(files)}.arrow")
+            totals = totals.plus(write_shard(files[-1], encoder.work(held)))
+            held.clear()
+
+        for row in stream_rows(Mixture((data,))):
+            held.append(row)
+            if len(held) == ROWS_PER_SHARD:
+                flush()
+        if held:
+            flush()
+        spent = cpu_s() - begun
+        begun = cpu_s()
+        for file in files:
+            shard = Shard(file)
+            for index in range(len(shard)):
+                shard.get(index)
+        again = cpu_s() - begun
+    return {"rows": totals.rows, "cpu_s": spent, "tokens": totals.tokens, "again_s": again}
+
+
+def plain(folder: Path, data: str) -> dict[str, Any]:
+    import tokenizers
+
+    from toolgrove.data.formats import conversation
+    from toolgrove.data.rows import read_rows
+    from toolgrove.templates.dialect import dialect
+
+    spoken = dialect("qwen3")
+    texts = [spoken.text(conversation(row.value)) for row in read_rows(data)]
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    begun = cpu_s()
+    found = backend.encode_batch_fast(texts)
+    spent = cpu_s() - begun
+    tokens = sum(len(one.ids) for one in found)
+    return {"rows": len(texts), "cpu_s": spent, "tokens": tokens, "version": tokenizers.__version__}
+
+
+def run(words: list[str], **more: str) -> dict[str, Any]:
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "true", **more}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words[:2])} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def myself(what: str, *words: str) -> dict[str, Any]:
+    return run([sys.executable, __file__, "--part", what, *words])
+
+
+def peer(peers: Path, name: str, folder: Path, data: str) -> dict[str, Any]:
+    python = peers / name / "bin" / "python"
+    if not python.is_file():
+        raise SystemExit(f"{name} is missing: make bench-setup")
+    script = ROOT / "benchmarks" / "peers" / f"with_{name.replace('-', '_')}.py"
+    return run([str(python), str(script), str(folder), data], DISABLE_VERSION_CHECK="1")
+
+
+def stream(folder: Path, data: str, workers: int) -> dict[str, Any]:
+    """Encodes into a cache; the largest memory of all its processes together, and the time."""
+    from toolgrove.data.stream import Mixture
+    from toolgrove.encoding.cache import Recipe, write_cache
+    from toolgrove.encoding.parallel import executor
+
+    peak, over = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.5):
+            peak = max(peak, used_mb())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    with tempfile.TemporaryDirectory() as scratch:
+        begun, clock = cpu_s(), time.monotonic()
+        recipe = Recipe(Mixture((data,)), job(folder))
+        cache = write_cache(Path(scratch) / "cache", recipe, executor("local", workers))
+        spent, wall = cpu_s() - begun, time.monotonic() - clock
+    over.set()
+    watcher.join()
+    return {"rows": cache.totals.rows, "peak_mb": peak, "cpu_s": spent, "wall_s": wall}
+
+
+def used_mb() -> float:
+    """What this process and its children hold in memory, shared pages counted once."""
+    own = os.getpid()
+    total = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if own in (parent, int(entry.name)):
+                lines = (entry / "smaps_rollup").read_text().splitlines()
+                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            continue
+    return total / 1024
+
+
+def result(
+    name: str, our: float, their: float, unit: str, conditions: dict[str, Any]
+) -> dict[str, Any]:
+    smaller = unit in ("MB",)
+    ratio = their / our if smaller else our / their
+    found = {"name": name, "ours": round(our, 1), "peer": round(their, 1)}
+    return {**found, "ratio": round(ratio, 2), "unit": unit, "conditions": conditions}
+
+
+def conditions(runs: int) -> dict[str, Any]:
+    return {
+        "runs": runs,
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "tokenizers": version("tokenizers"),
+    }
+
+
+def compare(given: argparse.Namespace, folder: Path, scratch: Path) -> list[dict[str, Any]]:
+    rows = bfcl_rows()
+    data = write(scratch / "rows.jsonl", rows)
+    theirs = write(scratch / "llamafactory.jsonl", map(for_llamafactory, rows))
+    sides: dict[str, Callable[[], dict[str, Any]]] = {
+        "ours": lambda: myself("ours", str(folder), data),
+        "encode/tokenizers": lambda: myself("plain", str(folder), data),
+        "encode/llamafactory": lambda: peer(given.peers, "llamafactory", folder, theirs),
+        "encode/ms-swift": lambda: peer(given.peers, "ms-swift", folder, data),
+    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for _ in range(given.runs):
+        for name, measure in sides.items():
+            found[name].append(measure())
+            say(name, found[name][-1])
+    speed = {
+        name: statistics.median(one["rows"] / one["cpu_s"] for one in every)
+        for name, every in found.items()
+    }
+    about = {**conditions(given.runs), "rows": len(rows), "tokens": found["ours"][0]["tokens"]}
+    results = [
+        result(
+            name,
+            speed["ours"],
+            speed[name],
+            "rows/CPU-s",
+            {
+                **about,
+                "peer_rows": found[name][0]["rows"],
+                "peer_tokens": found[name][0]["tokens"],
+                "peer": f"{name.partition('/')[2]} {found[name][0]['version']}",
+            },
+        )
+        for name in sides
+        if name != "ours"
+    ]
+    again = statistics.median(one["rows"] / one["again_s"] for one in found["ours"])
+    results.append(result("cache/read", again, speed["ours"], "rows/CPU-s", about))
+    return results
+
+
+def scale(given: argparse.Namespace, folder: Path, scratch: Path) -> list[dict[str, Any]]:
+    rows = bfcl_rows()
+    data = write(scratch / "shared.jsonl", shared_rows(rows, 20_000))
+    one, two = (myself("stream", str(folder), data, str(n)) for n in (1, 2))
+    say("1 process", one)
+    say("2 processes", two)
+    about = {**conditions(1), "rows": 20_000, "unit of wall": "s, starting processes included"}
+    speeds = [found["rows"] / found["wall_s"] for found in (two, one)]
+    count = 100_000 if given.quick else 1_000_000
+    many = write(scratch / "many.jsonl", shared_rows(rows, count))
+    large = myself("stream", str(folder), many, "2")
+    say("stream", large)
+    memory = {**conditions(1), "rows": count, "processes": 2, "peer": "the goal"}
+    memory["rows/CPU-s"] = round(large["rows"] / large["cpu_s"])
+    return [
+        result("encode/two-processes", *speeds, "rows/s", about),
+        result("stream/rss", large["peak_mb"], GOAL_MB, "MB", memory),
+    ]
+
+
+def say(name: str, found: dict[str, Any]) -> None:
+    print(name, {k: round(v, 2) for k, v in found.items() if k != "version"}, file=sys.stderr)
+
+
+def model_folder(given: str, scratch: Path) -> Path:
+    """The tokenizer's folder with a config that the peers can read."""
+    from toolgrove.encoding.folder import text_folder
+
+    folder = scratch / "model"
+    shutil.copytree(text_folder(given), folder)
+    config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "vocab_size": 151936}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def main() -> None:
+    shared = ROOT.parent / "shared" / "tokenizers" / "qwen3"
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--quick", action="store_true", help="one run, 100,000 rows streamed")
+    flags.add_argument("--json", action="store_true", help="print JSON")
+    flags.add_argument("--setup", action="store_true", help="make the peers' environments only")
+    flags.add_argument("--peers", type=Path, default=PEERS, help="folder of these environments")
+    flags.add_argument("--only", choices=["compare", "scale"], help="one half of it")
+    flags.add_argument("--model", default=str(shared) if shared.is_dir() else "hf:Qwen/Qwen3-0.6B")
+    flags.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    given = flags.parse_args()
+    if given.part:
+        what, folder, data, *more = given.part
+        parts = {"ours": ours, "plain": plain, "stream": stream}
+        print(json.dumps(parts[what](Path(folder), data, *map(int, more))))
+        return
+    if given.setup:
+        set_up(given.peers)
+        return
+    given.runs = 1 if given.quick else 3
+    halves = {"compare": compare, "scale": scale}
+    with tempfile.TemporaryDirectory() as place:
+        folder = model_folder(given.model, Path(place))
+        chosen = [given.only] if given.only else list(halves)
+        results = [one for half in chosen for one in halves[half](given, folder, Path(place))]
+    if given.json:
+        print(json.dumps(results, indent=1))
+        return
+    for one in results:
+        shown = f"{one['ours']:>10,.1f} {one['unit']:<10} peer {one['peer']:>10,.1f}"
+        print(f"{one['name']:>22}: {shown}   ratio {one['ratio']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
