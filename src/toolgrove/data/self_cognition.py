@@ -46,7 +46,7 @@ def _pair(given: Sequence[str], flag: str) -> tuple[str, str]:
     if len(given) not in (1, 2) or not all(text.strip() for text in given):
         raise ConfigError(
             f"self-cognition needs --{flag}: one text, or the Chinese and the English one",
-            hint=f"--{flag} 小林 Grove",
+            hint=f"--{flag} " + ("小林 Grove" if flag == "model_name" else '林场 "The Foresters"'),
         )
     return given[0], given[-1]
 
