@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from scripts.exactness import lines
 
-from toolgrove.core.errors import DataError
+import toolgrove as tg
+from toolgrove.core.errors import DataError, ToolgroveError
 from toolgrove.core.messages import Role
 from toolgrove.data.canonical import openai_messages
 from toolgrove.data.formats import conversation
 from toolgrove.data.load import rename_columns
 from toolgrove.data.samples import feedback, preference, sample
+from toolgrove.data.target import targets, written
+from toolgrove.encoding.transcript import text_target
 
 SHARED = Path(__file__).parents[3] / "shared"
 FILE = SHARED / "goldens" / "ms-swift" / "goldens" / "dataset.jsonl.gz"
@@ -150,3 +153,34 @@ def test_objects_stay_as_they_are_given():
 def test_no_column_is_lost():
     row = CASES["d36_channel_margin_kwargs"]["input_rows"][0]
     assert conversation(row).extra["foo"] == 1
+
+
+SCENARIOS = FILE.parents[1] / "scenarios.jsonl"
+CARRIED = {
+    "canonical": 32,
+    "openai": 32,
+    "sharegpt": 32,
+    "trl": 32,
+    "llamafactory": 20,
+    "hermes": 28,
+    "agentfabric": 24,
+    "react_en": 23,
+}
+"""How many of the 32 scenarios each target carries at least; the others are refused."""
+
+
+@needs_goldens
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_is_converted_reads_the_same_to_a_model(name):
+    target = targets.get(name) if name in targets.names() else text_target(name)
+    hermes = tg.dialect("qwen3", agent="hermes")
+    carried = 0
+    for scenario in lines(SCENARIOS):
+        try:
+            row = written(sample(scenario["row"]), target)
+        except ToolgroveError:
+            continue
+        carried += 1
+        given = hermes.text(conversation(scenario["row"]))
+        assert hermes.text(conversation(json.loads(json.dumps(row)))) == given
+    assert carried >= CARRIED[name]

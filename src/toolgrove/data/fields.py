@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, cast
 
 from toolgrove.core.errors import DataError
 from toolgrove.core.messages import JSON
+
+_BLANKS = re.compile(r"\s*")
 
 
 class Column(NamedTuple):
@@ -90,6 +93,12 @@ def show(value: Any, limit: int = 60) -> str:
     """A little of the value, for an error message."""
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+def past_blanks(source: str, position: int) -> int:
+    """Where the white space ends that stands at the position."""
+    found = _BLANKS.match(source, position)
+    return found.end() if found else position
 
 
 def dump(value: Any) -> str:

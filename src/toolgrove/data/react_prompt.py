@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from toolgrove.core.messages import JSON, Tool
-from toolgrove.data.fields import as_list, as_object, bad, parse_loose, show
+from toolgrove.data.fields import as_list, as_object, bad, parse_loose, past_blanks, show
 from toolgrove.data.schemas import from_named
 from toolgrove.data.tools import read_tools
 
@@ -46,7 +46,7 @@ def described_tools(text: str, path: str) -> tuple[Tool, ...]:
     """
     found: list[JSON] = []
     position = 0
-    while text[position:].strip():
+    while past_blanks(text, position) < len(text):
         entry = _NAME.match(text, position)
         if entry is None:
             raise bad(path, f"no description of a tool: {show(text[position:].strip())}")
@@ -66,6 +66,21 @@ def listed_tools(text: str, path: str) -> tuple[Tool, ...]:
     except ValueError:
         value = _objects(source, path)
     return read_tools(value if as_list(value) is not None else [value], path)
+
+
+def passage(text: str, start: int, marks: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first mark begins and the last one ends, each looked for behind the one before.
+
+    In time that grows with the text alone, unlike a pattern with several gaps.
+    """
+    begin, end = -1, start
+    for mark in marks:
+        found = text.find(mark, end)
+        if found < 0:
+            return None
+        begin = found if begin < 0 else begin
+        end = found + len(mark)
+    return begin, end
 
 
 def joined(parts: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from toolgrove.core.messages import Message, Role, ToolCall
-from toolgrove.data.fields import as_object, bad, parse_json, parse_loose, show
+from toolgrove.data.fields import as_object, bad, parse_json, parse_loose, past_blanks, show
 
 THOUGHT, ACTION, INPUT = "Thought:", "Action:", "Action Input:"
 OBSERVATION, FINAL = "Observation:", "Final Answer:"
@@ -100,7 +100,7 @@ def _pieces(text: str, words: Words, path: str) -> list[_Piece]:
     pieces: list[_Piece] = []
     label, start = "", 0
     while True:
-        if label == OBSERVATION and words.tagged and text[start:].strip():
+        if label == OBSERVATION and words.tagged and past_blanks(text, start) < len(text):
             result = _RESULT.match(text, start)
             if result is None:
                 raise bad(path, f"an observation without <result> tags: {show(text[start:])}")
@@ -123,7 +123,7 @@ def _pieces(text: str, words: Words, path: str) -> list[_Piece]:
 
 def _input_end(text: str, start: int) -> int:
     """Where the JSON object behind ``Action Input:`` ends; ``start`` where there is none."""
-    brace = len(text) - len(text[start:].lstrip())
+    brace = past_blanks(text, start)
     if text[brace : brace + 1] != "{":
         return start
     try:

@@ -156,6 +156,11 @@ def _step(conv: Conversation, index: int, inside: bool, agent: AgentTemplate, ki
     if not message.calls:
         label = f"{FINAL} " if kind.labels and (thought or inside) else ""
         return f"{thought}{label}{message.text}"
+    if kind.labels and inside and message.text:
+        raise DataError(
+            f"messages[{index}]: text between a result and a call, where ReAct has thoughts",
+            hint="make it the message's reasoning_content",
+        )
     lead = f"{message.text}\n" if message.text else ""
     return lead + thought + _calls(conv, index, agent)
 

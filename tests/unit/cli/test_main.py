@@ -73,6 +73,7 @@ def test_text_commands_never_load_torch(rows: str, tokenizer_folder: str) -> Non
         ["encode", rows, *spoken, *model],
         ["show", rows, *spoken, *model],
         ["parse", "hello", *spoken],
+        ["convert", rows, "--to", "react_en"],
     ):
         ran = run_apart(*words)
         assert ran.returncode == 0, ran.stderr

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import resource
+import time
 import tracemalloc
 
 import pytest
@@ -256,3 +257,61 @@ def test_any_recorded_exchange_is_read_or_refused(messages, response, key):
     with contextlib.suppress(DataError):
         for row in sessions(log_rows(Row(entry, "log:1"))):
             conversation(row.value)
+
+
+REACT = "Answer the following questions as best you can. You have access to the following APIs:\n"
+LONG = 200_000
+SLOW = {
+    "react forms": REACT + "Use the following format: Action Input: Observation: " * 5000,
+    "react tools": REACT + "1. f: Parameters: " * 10_000 + "Action Input",
+    "agentfabric": "\n# 工具\n\n## 你拥有如下工具：\n\n"
+    + "## 当你需要调用工具时 Action Input: " * 5000,
+    "toolbench": "You can use many tools(functions) to do the following task. " * 4000
+    + "the following APIs: [",
+    "glaive": "You are a helpful assistant with access to the following functions. "
+    "Use them if required -" * 1500,
+    "hermes": "<tools>[" * 20_000 + " " * LONG + "<tool_call>",
+    "blanks": "<tool_call> <tools> [1] </tools>" + " " * LONG,
+}
+REPLIES = {
+    "steps": "Action: f\nAction Input: {}\nObservation: x\n" * 4000,
+    "tagged": "Action: f\nAction Input: {}\nObservation: <result>x</result>\nAnswer:" * 4000,
+    "open": "Action: f\nAction Input: {" * 8000,
+    "calls": '<tool_call>{"name": "f"}</tool_call>' * 6000,
+    "unclosed": "<tool_call> { " * 15_000,
+    "marks": "<functioncall> {} " * 10_000,
+    "blanks": " \n" * LONG,
+    "results": "<tool_response>" * 15_000,
+}
+PROMPTED = [
+    REACT + "1. f: d Parameters: {}\n\nUse the following format:\nAction Input: x\nObservation: y\n"
+    "Begin!",
+    "\n# 工具\n\n## 你拥有如下工具：\n\nf: f API。 输入参数: {}\n\n## 当你需要调用工具时\n"
+    "Action Input: x\nObservation: y\nAnswer: z\n",
+    "<tools>[{'name': 'f'}]</tools><tool_call></tool_call>",
+    "You are a helpful assistant with access to the following functions. Use them if required -\n"
+    '{"name": "f"}',
+]
+
+
+def seconds(row) -> float:
+    start = time.process_time()
+    with contextlib.suppress(DataError):
+        conversation(row)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_no_prompt_takes_long(name):
+    assert seconds({"system": SLOW[name], "query": "q", "response": "r"}) < 2
+
+
+@pytest.mark.parametrize("system", PROMPTED, ids=range(len(PROMPTED)))
+@pytest.mark.parametrize("name", REPLIES)
+def test_no_reply_takes_long(name, system):
+    assert seconds({"system": system, "query": REPLIES[name], "response": REPLIES[name]}) < 2
+
+
+def test_no_chat_takes_long():
+    for chat in ("\n" * LONG + "ASSISTANT:", "USER: a\n\n\nASSISTANT: b\n\n\n" * 8000):
+        assert seconds({"system": "SYSTEM: s", "chat": chat}) < 2

@@ -64,6 +64,15 @@ def test_a_row_says_what_it_is(row, kind):
         },
         {"instruction": "2+2?", "input": "", "chosen": "4", "rejected": "5"},
         {"query": "2+2?", "response": "4", "rejected_response": "5"},
+        {
+            "input": {"messages": [ASK]},
+            "preferred_output": [FOUR],
+            "non_preferred_output": [{**FOUR, "content": "5"}],
+        },
+        {
+            "chosen": "\n\nHuman: 2+2?\n\nAssistant: 4",
+            "rejected": "\n\nHuman: 2+2?\n\nAssistant: 5",
+        },
         {"messages": [ASK, FOUR], "rejected_messages": [ASK, {**FOUR, "content": "5"}]},
         {"messages": [ASK, FOUR], "rejected_response": [{**FOUR, "content": "5"}]},
     ],

@@ -11,17 +11,16 @@ from toolgrove.core.messages import Conversation, Message
 from toolgrove.data.fields import bad
 from toolgrove.data.format import Format, formats
 from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
-from toolgrove.data.react_prompt import Recovered, described_tools, joined
+from toolgrove.data.react_prompt import Recovered, described_tools, joined, passage
 from toolgrove.data.react_text import AGENTFABRIC, OBSERVATION, REACT, read_transcript
 
 _OPENING = re.compile(
     r"\n?# 工具\s+## 你拥有如下工具[:：]\s*"
     r"|\n?# Tools\s+## You have access to the following tools:\s*"
 )
-_FORM = re.compile(
-    r"\s*## 当你需要调用工具时.*?Action Input:.*?Observation:.*?\nAnswer: [^\n]*\s*"
-    r"|\s*## When you need to call a tool.*?Action Input:.*?Observation:.*?\nAnswer: [^\n]*\s*",
-    re.DOTALL,
+_FORMS = (
+    ("## 当你需要调用工具时", "Action Input:", "Observation:", "\nAnswer: "),
+    ("## When you need to call a tool", "Action Input:", "Observation:", "\nAnswer: "),
 )
 _INSTRUCTION = re.compile(r"# 指令\n\n|#\s?Instructions\n\n")
 _NOTE = re.compile(
@@ -58,11 +57,13 @@ class AgentFabric(Format):
 
 def _prompt(text: str, path: str) -> Recovered:
     opening = _OPENING.search(text)
-    form = _FORM.search(text, opening.end()) if opening else None
+    found = (passage(text, opening.end(), marks) for marks in _FORMS) if opening else ()
+    form = next((place for place in found if place is not None), None)
     if opening is None or form is None:
         raise bad(path, "the prompt lists tools, but does not say AgentFabric's format behind them")
-    tools = described_tools(text[opening.end() : form.start()], path)
-    rest = text[form.end() :]
+    tools = described_tools(text[opening.end() : form[0]], path)
+    _, _, rest = text[form[1] :].partition("\n")
+    rest = rest.lstrip()
     instruction = _INSTRUCTION.match(rest)
     note = _NOTE.search(rest)
     inner = rest[instruction.end() if instruction else 0 : note.start() if note else len(rest)]

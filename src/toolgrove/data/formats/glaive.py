@@ -22,10 +22,10 @@ _PROMPT = re.compile(
     re.DOTALL,
 )
 _SPEAKER = re.compile(
-    r"(?:^|\n\s*|\s{2,}|(?<=<\|endoftext\|>) )(USER|ASSISTANT|FUNCTION RESPONSE): ?"
+    r"(?:^|(?<=\n)|(?<=\s\s)|(?<=<\|endoftext\|> ))(USER|ASSISTANT|FUNCTION RESPONSE): ?"
 )
 _MARK = "<functioncall>"
-_END = re.compile(r"\s*(?:<\|endoftext\|>|</s>)\s*$")
+_ENDS = ("<|endoftext|>", "</s>")
 _QUOTED = re.compile(
     r"""\{\s*"name":\s*"(?P<name>[^"]+)",\s*"arguments":\s*'(?P<arguments>.*)'\s*\}""", re.DOTALL
 )
@@ -89,7 +89,9 @@ def _chat(chat: str) -> list[Message]:
 
 
 def _reply(said: str, path: str) -> list[Message]:
-    content, mark, call = _END.sub("", said).partition(_MARK)
+    bare = said.rstrip()
+    end = next((mark for mark in _ENDS if bare.endswith(mark)), None)
+    content, mark, call = (bare.removesuffix(end).rstrip() if end else said).partition(_MARK)
     if not mark:
         return [Message(Role.ASSISTANT, content)]
     source = call.strip().removesuffix("</functioncall>").strip()

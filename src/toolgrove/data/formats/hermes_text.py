@@ -10,20 +10,18 @@ from typing import Any, ClassVar
 
 from toolgrove.core.messages import Conversation, Message, Role, ToolCall
 from toolgrove.data.calls import read_call
-from toolgrove.data.fields import bad, show
+from toolgrove.data.fields import bad, past_blanks, show
 from toolgrove.data.format import Format, formats
 from toolgrove.data.prompted import Dialect, structured, system_text
 from toolgrove.data.react_prompt import Recovered, joined, listed_tools
 
-_TOOLS = re.compile(r"<tools>\s*([\[{].*?)\s*</tools>", re.DOTALL)
+_TOOLS, _END_TOOLS = "<tools>", "</tools>"
 _INTRO = re.compile(
     r"# Tools\n|You are a function calling AI model\.|You are provided with function"
 )
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _DECODER = json.JSONDecoder(strict=False)
-_RESULTS = re.compile(r"\s*(<tool_response>.*</tool_response>)\s*", re.DOTALL)
-_RESULT = re.compile(r"<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
-_CLOSING = re.compile(r"\s*</tool_call>")
+_RESULT, _END_RESULT = "<tool_response>", "</tool_response>"
 _HINT = 'write {"name": "...", "arguments": {...}} between <tool_call> and </tool_call>'
 
 
@@ -39,7 +37,7 @@ class HermesText(Format):
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has a list of tools in tags and asks for calls in tags."""
         text = system_text(row)
-        if _OPEN not in text or not _TOOLS.search(text):
+        if _OPEN not in text or _listed(text) is None:
             return ""
         return "a system prompt with tools in <tools> tags"
 
@@ -50,42 +48,56 @@ class HermesText(Format):
 
 
 def _prompt(text: str, path: str) -> Recovered:
-    listed = _TOOLS.search(text)
+    listed = _listed(text)
     if listed is None:
         raise bad(path, "no list in <tools> tags")
-    before, after = text[: listed.start()], text[listed.end() :]
+    start, end = listed
+    before, after = text[: start - len(_TOOLS)].rstrip(" "), text[end + len(_END_TOOLS) :]
     intro = _INTRO.search(before)
-    end = after.rfind(_CLOSE)
+    last = after.rfind(_CLOSE)
     lead = before[: intro.start()] if intro else before
-    rest = after[end + len(_CLOSE) :] if end >= 0 else after
+    rest = after[last + len(_CLOSE) :] if last >= 0 else after
     system = joined([lead.removesuffix("\n\n") if intro else lead.strip(), rest.strip()])
-    return Recovered(listed_tools(listed.group(1), path), system)
+    return Recovered(listed_tools(text[start:end], path), system)
+
+
+def _listed(text: str) -> tuple[int, int] | None:
+    """Where the list of tools stands: between the first tags that hold an object or a list."""
+    start = text.find(_TOOLS)
+    while start >= 0:
+        start += len(_TOOLS)
+        first = past_blanks(text, start)
+        if text[first : first + 1] in ("{", "["):
+            end = text.find(_END_TOOLS, first)
+            return (start, end) if end >= 0 else None
+        start = text.find(_TOOLS, start)
+    return None
 
 
 def _reply(text: str, path: str) -> list[Message]:
-    content, mark, rest = text.partition(_OPEN)
-    if not mark:
+    begin = text.find(_OPEN)
+    if begin < 0:
         return [Message(Role.ASSISTANT, text)]
     calls: list[ToolCall] = []
-    while mark:
-        end = _end(rest)
-        if end is None:
+    position = begin
+    while position < len(text):
+        if not text.startswith(_OPEN, position):
+            raise bad(path, f"text behind a call: {show(text[position : position + 200])}", _HINT)
+        start = past_blanks(text, position + len(_OPEN))
+        end = _end(text, start)
+        if end < 0:
             raise bad(path, f"a {_OPEN} that is not closed", _HINT)
-        calls.append(read_call(rest[: end.start()], path))
-        between, mark, rest = rest[end.end() :].partition(_OPEN)
-        if between.strip():
-            raise bad(path, f"text behind a call: {show(between.strip())}", _HINT)
-    return [Message(Role.ASSISTANT, content.removesuffix("\n"), calls=tuple(calls))]
+        calls.append(read_call(text[start:end].strip(), path))
+        position = past_blanks(text, end + len(_CLOSE))
+    return [Message(Role.ASSISTANT, text[:begin].removesuffix("\n"), calls=tuple(calls))]
 
 
-def _end(text: str) -> re.Match[str] | None:
-    """The tag that closes a call, which may stand inside its arguments, too."""
-    start = len(text) - len(text.lstrip())
+def _end(text: str, start: int) -> int:
+    """Where the tag stands that closes a call; it may stand inside the arguments, too."""
     try:
-        start = _DECODER.raw_decode(text, start)[1]
+        return text.find(_CLOSE, _DECODER.raw_decode(text, start)[1])
     except (ValueError, RecursionError):
-        start = 0
-    return _CLOSING.search(text, start)
+        return text.find(_CLOSE, start)
 
 
 def _ask(message: Message, conv: Conversation, before: list[Message]) -> list[Message]:
@@ -104,7 +116,13 @@ def _plain_result(message: Message) -> Message:
 
 def _results(text: str) -> list[str]:
     """The results, where the text is nothing but results in tags."""
-    whole = _RESULTS.fullmatch(text)
-    if whole is None or _RESULT.sub("", whole.group(1)).strip():
-        return []
-    return _RESULT.findall(whole.group(1))
+    found: list[str] = []
+    position = past_blanks(text, 0)
+    while position < len(text):
+        end = text.find(_END_RESULT, position)
+        if not text.startswith(_RESULT, position) or end < 0:
+            return []
+        inner = text[position + len(_RESULT) : end]
+        found.append(inner.removeprefix("\n").removesuffix("\n"))
+        position = past_blanks(text, end + len(_END_RESULT))
+    return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.data.assemble import assemble
 from toolgrove.data.canonical import to_row
 from toolgrove.data.fields import Column, as_list, as_object, bad, filled, pick, text
@@ -14,6 +15,8 @@ from toolgrove.data.pairs import QUERY, add_history, add_side
 from toolgrove.data.talk import Talk, add_messages, read_talk
 
 _CHOSEN, _REJECTED = "chosen", "rejected"
+_OPENAIS = ("input", "preferred_output", "non_preferred_output")
+_SPOKEN = re.compile(r"\n\n(Human|Assistant): ?")
 _TURNS = ("messages", "conversations", "conversation")
 
 
@@ -29,12 +32,16 @@ class PreferenceRow(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the row has a chosen and a rejected answer."""
+        if _is_openais(row):
+            return 'the columns "preferred_output" and "non_preferred_output"'
         both = filled(row, _CHOSEN) and filled(row, _REJECTED)
         shaped = all(isinstance(row.get(name), str | list | dict) for name in (_CHOSEN, _REJECTED))
         return 'the columns "chosen" and "rejected"' if both and shaped else ""
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """The prompt and the chosen answer; the rejected conversation beside them."""
+        if _is_openais(row):
+            row = _plain(row)
         used = [_CHOSEN, _REJECTED, "history"]
         asked = Talk()
         add_history(asked, row)
@@ -56,6 +63,21 @@ class PreferenceRow(Format):
             conv.audios,
             {**conv.extra, "rejected_messages": whole},
         )
+
+
+def _is_openais(row: Mapping[str, Any]) -> bool:
+    """Whether the row is laid out as OpenAI's preference training wants it."""
+    asked = as_object(row.get("input"))
+    both = all(as_list(row.get(name)) for name in ("preferred_output", "non_preferred_output"))
+    return asked is not None and as_list(asked.get("messages")) is not None and both
+
+
+def _plain(row: Mapping[str, Any]) -> JSON:
+    """OpenAI's row with the columns of the others."""
+    rest = {key: value for key, value in row.items() if key not in _OPENAIS}
+    asked = as_object(row["input"]) or {}
+    answers = {_CHOSEN: row["preferred_output"], _REJECTED: row["non_preferred_output"]}
+    return {**rest, **asked, **answers}
 
 
 def _question(row: Mapping[str, Any]) -> Column | None:
@@ -82,7 +104,9 @@ def _answer(asked: Talk, value: Any, path: str) -> Talk:
     """The prompt with one answer behind it; an answer that repeats the prompt is the whole."""
     answer = Talk()
     items = [value] if as_object(value) is not None else as_list(value)
-    if items is None:
+    if items is None and not asked.messages and _SPOKEN.match(str(value)):
+        answer.messages += _spoken(str(value), path)
+    elif items is None:
         answer.messages.append(Message(Role.ASSISTANT, text(value, path)))
     elif not items:
         raise bad(path, "no messages", "write the answer")
@@ -94,6 +118,17 @@ def _answer(asked: Talk, value: Any, path: str) -> Talk:
         return answer
     answer.messages[:0] = asked.messages
     return answer
+
+
+def _spoken(source: str, path: str) -> list[Message]:
+    """A chat as hh-rlhf has it: each speaker's name behind an empty line."""
+    _, *parts = _SPOKEN.split(source)
+    roles = {"Human": Role.USER, "Assistant": Role.ASSISTANT}
+    said = zip(parts[::2], parts[1::2], strict=True)
+    messages = [Message(roles[speaker], content) for speaker, content in said]
+    if messages[-1].role is not Role.ASSISTANT:
+        raise bad(path, "the last to speak is not the assistant")
+    return messages
 
 
 def _is_whole(messages: list[Message]) -> bool:

@@ -10,7 +10,7 @@ from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.data.fields import bad
 from toolgrove.data.format import Format, formats
 from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
-from toolgrove.data.react_prompt import Recovered, described_tools, joined
+from toolgrove.data.react_prompt import Recovered, described_tools, joined, passage
 from toolgrove.data.react_text import OBSERVATION, REACT, open_calls, read_transcript
 
 _OPENING = re.compile(
@@ -18,10 +18,9 @@ _OPENING = re.compile(
     r"You have access to the following (?:APIs|tools):[ \t]*\n+"
     r"|尽可能地回答以下问题。你可以使用以下工具[:：][ \t]*\n+"
 )
-_FORM = re.compile(
-    r"Use the following format:\s.*?Action Input:.*?Observation:.*?\nBegin!\n?"
-    r"|请按照以下格式进行[:：]\s.*?Action Input:.*?Observation:.*?\n现在开始！\n?",
-    re.DOTALL,
+_FORMS = (
+    ("Use the following format:", "Action Input:", "Observation:", "\nBegin!"),
+    ("请按照以下格式进行", "Action Input:", "Observation:", "\n现在开始！"),
 )
 
 
@@ -49,12 +48,13 @@ class ReAct(Format):
 
 def _prompt(text: str, path: str) -> Recovered:
     opening = _OPENING.search(text)
-    form = _FORM.search(text, opening.end()) if opening else None
+    found = (passage(text, opening.end(), marks) for marks in _FORMS) if opening else ()
+    form = next((place for place in found if place is not None), None)
     if opening is None or form is None:
         raise bad(path, "the prompt lists tools, but does not say ReAct's format behind them")
     before = text[: opening.start()].removesuffix("\n\n")
-    tools = described_tools(text[opening.end() : form.start()], path)
-    return Recovered(tools, joined([before, text[form.end() :].lstrip("\n")]))
+    tools = described_tools(text[opening.end() : form[0]], path)
+    return Recovered(tools, joined([before, text[form[1] :].lstrip("\n")]))
 
 
 def _reply(text: str, path: str) -> list[Message]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,14 +9,11 @@ from toolgrove.core.messages import Conversation, Message
 from toolgrove.data.fields import bad
 from toolgrove.data.format import Format, formats
 from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
-from toolgrove.data.react_prompt import Recovered, joined, listed_tools
+from toolgrove.data.react_prompt import Recovered, joined, listed_tools, passage
 from toolgrove.data.react_text import REACT, read_transcript
 
-_TASK = re.compile(
-    r"(?:You are AutoGPT, y|Y)ou can use many tools\(functions\) to do the following task\."
-    r".*?you have access to the following APIs: ?(?=\[)",
-    re.DOTALL,
-)
+_TASK = ("ou can use many tools(functions) to do the following task.", "the following APIs:")
+_OPENINGS = ("You are AutoGPT, y", "Y")
 
 
 @formats.add("toolbench")
@@ -32,7 +28,7 @@ class ToolBench(Format):
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt is ToolBench's task with a list of APIs."""
         text = system_text(row)
-        if "following APIs:" not in text or has_tools(row) or not _TASK.search(text):
+        if "following APIs:" not in text or has_tools(row) or not passage(text, 0, _TASK):
             return ""
         return "ToolBench's task description with a list of APIs as the system prompt"
 
@@ -42,11 +38,16 @@ class ToolBench(Format):
 
 
 def _prompt(text: str, path: str) -> Recovered:
-    task = _TASK.search(text)
+    task = passage(text, 0, _TASK)
     if task is None:
         raise bad(path, "no task description of ToolBench")
-    before = text[: task.start()].removesuffix("\n\n")
-    return Recovered(listed_tools(text[task.end() :], path), joined([before]))
+    before = text[: task[0]]
+    for opening in _OPENINGS:
+        if before.endswith(opening):
+            before = before.removesuffix(opening)
+            break
+    tools = listed_tools(text[task[1] :], path)
+    return Recovered(tools, joined([before.removesuffix("\n\n")]))
 
 
 def _reply(text: str, path: str) -> list[Message]:

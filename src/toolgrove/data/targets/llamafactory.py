@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from toolgrove.data.target import Target, targets
 
 _ROLES = {Role.SYSTEM: "system", Role.USER: "human", Role.TOOL: "observation"}
 _ASKING = ("human", "observation")
+_BLOCK = re.compile(r"<think>\n?(.*?)\n?</think>\s*", re.DOTALL)
 
 
 def write(given: Sample) -> JSON:
@@ -45,7 +47,8 @@ def write(given: Sample) -> JSON:
 
 
 def keep(given: Sample) -> Sample:
-    """Thinking in the text, arguments as values, no ids where the order says the same."""
+    """Thinking in the text of an answer and in front of calls, arguments as values, no ids where
+    the order says the same."""
     return each_conversation(given, _kept)
 
 
@@ -55,7 +58,10 @@ def _kept(conv: Conversation) -> Conversation:
 
 def _kept_message(message: Message) -> Message:
     message = each_call(without_null(message), given_as_values)
-    if message.thinking is None or message.calls:
+    if message.calls:
+        block = _BLOCK.fullmatch(message.text) if message.thinking is None else None
+        return replace(message, content="", thinking=block.group(1)) if block else message
+    if message.thinking is None:
         return message
     return replace(message, content=_thought(message.thinking) + message.text, thinking=None)
 
