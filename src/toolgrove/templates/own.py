@@ -8,6 +8,7 @@ from typing import NamedTuple
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.messages import Conversation, Role
 from toolgrove.core.spans import Kind, Span
+from toolgrove.templates.generation import GenerationTags
 from toolgrove.templates.jinja import MakersTemplate
 from toolgrove.templates.own_spans import Marks, Region, spans_in, written
 from toolgrove.templates.prefixes import Prefixes, Recalled
@@ -54,6 +55,8 @@ class OwnWriter:
         self._marks = marks
         self._last: _Seen | None = None
         self._recalled = Recalled(template)
+        self._tags = GenerationTags(template)
+        self._told = not (self._tags.there and marks.stops)
 
     def text(self, conv: Conversation, *, generate: bool) -> str:
         """The whole conversation's text."""
@@ -85,7 +88,22 @@ class OwnWriter:
     def turns(self, conv: Conversation, *, stopped: bool) -> list[Turn]:
         """Every assistant message in its context; the maker's text shows all stops that it has."""
         del stopped
+        self._tell_unmarked(conv)
         return [self._turn(conv, served) for served in self._all_served(conv)]
+
+    def _tell_unmarked(self, conv: Conversation) -> None:
+        """Logs, once, where the template's ``generation`` tags mark other things of a conversation
+        than what is trained."""
+        served = self._all_served(conv)
+        if self._told or not served:
+            return
+        last = served[-1]
+        exact = [turn for turn in served if turn.joined and last.whole.startswith(turn.known)]
+        turns = [Region(turn.start, turn.end, turn.message) for turn in exact]
+        shown, whole = conv.until(last.message + 1), len(exact) == len(served)
+        if said := self._tags.told(shown, bare(last.whole), turns, whole):
+            self._told = True
+            _log.warning("the model's own template: %s", said)
 
     def _rendered(self, conv: Conversation, count: int, generate: bool) -> Tracked:
         seen = self._seen_of(conv)

@@ -325,6 +325,24 @@ def test_generation_tags_that_leave_something_out_are_told(whole, tmp_path, capl
     assert whole or "leave out '[END]'" in told[0]
 
 
+def test_generation_tags_are_held_against_each_conversation(tmp_path, caplog):
+    """What they do to the one message that no probe is like."""
+    odd = "{{- '[' + message.role | upper + ']' + message.content + '[END]\n' }}"
+    tagged = "{% generation %}" + odd + "{% endgeneration %}"
+    begin, end = "{% generation %}", "{%- endgeneration %}"
+    source = OWN.replace("{{- '[A]' }}\n", "{{- '[A]' }}" + begin)
+    stop = "        {{- '[END]\n' }}\n    {%- else %}"
+    source = source.replace(stop, stop.replace("    {%- else", end + "{%- else"))
+    rule = "{% if message.content == 'odd' %}" + tagged + "{% else %}" + odd + "{% endif %}"
+    dialect = own(tmp_path, source.replace(odd, rule))
+    usual = Conversation((Message(Role.USER, "usual"), DONE))
+    dialect.turns(usual)
+    assert "generation tags" not in caplog.text
+    turns = dialect.turns(Conversation((Message(Role.USER, "odd"), DONE)))
+    assert "mark '[USER]odd[END]\\n', which is given" in caplog.text
+    assert text_of(turns[0].completion) == "Done.[END]"
+
+
 def folder_in(tmp_path, name):
     (tmp_path / name).mkdir()
     return tmp_path / name
