@@ -16,14 +16,13 @@ from toolgrove.templates.abilities import exactness
 from toolgrove.templates.base import chat_registry
 from toolgrove.templates.dialect import JINJA as JINJA
 from toolgrove.templates.dialect import Dialect, dialect
-from toolgrove.templates.generation import left_unmarked
 from toolgrove.templates.jinja import MakersTemplate, check_options
 from toolgrove.templates.own import OwnWriter
 from toolgrove.templates.own_folder import OwnTemplate as OwnTemplate
 from toolgrove.templates.own_folder import own_template as own_template
 from toolgrove.templates.own_traits import known_marks, reading_of
+from toolgrove.templates.sameness import DATE, known_texts, unproven
 
-_DATE = date(2001, 2, 3)
 _log = logging.getLogger(__name__)
 
 
@@ -46,26 +45,65 @@ def detect(folder: Path) -> Detection:
     """The native chat template that is equal to the folder's own on all probing conversations, with
     its options too; ``jinja`` when it is equal to none.
 
-    A fine-tune with an edited template is never taken for its parent. TemplateError when the folder
-    has no chat template or one that renders nothing at all.
+    A fine-tune with an edited template is never taken for its parent: where the text is not a
+    maker's own, the probes must show every part of it, and it may refuse nothing that the native
+    one writes. TemplateError when the folder has no chat template or one that renders nothing.
     """
     own = own_template(folder)
-    probes = _probes(own, {})
-    rendered = sum(item.texts is not None for item in probes)
-    if not rendered:
-        own.compiled({}, _DATE).render(probes[0].conversation, generate=True)
-        raise TemplateError("the folder's own template renders no probe", where=str(folder))
+    try:
+        probes = _probes(own, {})
+        rendered = sum(item.texts is not None for item in probes)
+        if not rendered:
+            own.compiled({}, DATE).render(probes[0].conversation, generate=True)
+            raise TemplateError("the folder's own template renders no probe")
+    except TemplateError as error:
+        hint = error.hint or "name a chat template with --template"
+        raise TemplateError(error.what, where=str(folder), hint=hint) from error
     nearest, most = "", -1
     for name in _by_preference():
         equal = _equal(name, {}, probes)
         if equal == len(probes) and _options_agree(name, own):
-            return Detection(name, f"equal to the folder's own template on {rendered} probes")
+            return _told(name, own, rendered)
         if equal > most:
             nearest, most = name, equal
     found = own_reading(own)
     near = f"nearest: {nearest}, equal on the first {most} of {len(probes)} probes"
+    near = near if most else "none is near"
     return Detection(
         JINJA, f"the folder's own template is none of the known ones ({near}); {found}"
+    )
+
+
+def equal_on_probes(own: OwnTemplate) -> str | None:
+    """The native chat template that writes all probes alike, with its options too; edits that no
+    probe shows are not seen."""
+    probes = _probes(own, {})
+    if not any(item.texts for item in probes):
+        return None
+    for name in _by_preference():
+        if _equal(name, {}, probes) == len(probes) and _options_agree(name, own):
+            return name
+    return None
+
+
+def _told(name: str, own: OwnTemplate, rendered: int) -> Detection:
+    """What is made of a native template that is equal on all probes."""
+    equal = f"equal to the folder's own template on {rendered} probes"
+    if known_texts().get(own.fingerprint) == name:
+        return Detection(name, f"the maker's own text, {equal}")
+    choices = [{}, *_choices(name, own.compiled({}, DATE))]
+
+    def native(options: Mapping[str, Any], conv: Conversation) -> tuple[str, str] | None:
+        return _ours(dialect(name, options=options, today=DATE), conv)
+
+    reasons = unproven(own, choices, native)
+    if not reasons:
+        return Detection(name, f"{equal}, which show every part of it")
+    more = f" and {len(reasons) - 1} more" if reasons[1:] else ""
+    return Detection(
+        JINJA,
+        f"the folder's own template is not that of {name}, whose renders it has on {rendered} "
+        f"probes, or not surely: {reasons[0]}{more}; {own_reading(own)}",
     )
 
 
@@ -78,7 +116,7 @@ def _by_preference() -> list[str]:
 
 def own_reading(own: OwnTemplate) -> str:
     """How the calls of a folder's own template are read, in words."""
-    return reading_of(own.compiled({}, _DATE), own.stops).reason
+    return reading_of(own.compiled({}, DATE), own.stops).reason
 
 
 def own_dialect(
@@ -100,9 +138,6 @@ def _own_dialect(
     template = own.compiled(given, day)
     check_options(template, given)
     reading = reading_of(template, own.stops)
-    marks = known_marks(reading.traits)
-    if unmarked := left_unmarked(template, marks):
-        _log.warning("the model's own template: %s", unmarked)
     made = Dialect(
         chat_name=JINJA,
         agent_name=reading.agent_name,
@@ -110,7 +145,7 @@ def _own_dialect(
         agent=reading.agent,
         native=True,
         today=day,
-        writer=OwnWriter(template, marks),
+        writer=OwnWriter(template, known_marks(reading.traits)),
         options=dict(options or {}),
     )
     return made, reading.reason
@@ -148,13 +183,13 @@ def dialect_in(
 
 
 def _probes(own: OwnTemplate, options: Mapping[str, Any]) -> list[_Probe]:
-    template = own.compiled(options, _DATE)
+    template = own.compiled(options, DATE)
     return [_Probe(conv, _both(template, conv)) for conv in probe.detecting()]
 
 
 def _equal(name: str, options: Mapping[str, Any], probes: Sequence[_Probe]) -> int:
     """How many of the probes, from the first on, a native dialect writes alike."""
-    candidate = dialect(name, options=options, today=_DATE)
+    candidate = dialect(name, options=options, today=DATE)
     for index, item in enumerate(probes):
         if item.texts is not None and item.texts != _ours(candidate, item.conversation):
             return index
@@ -163,7 +198,7 @@ def _equal(name: str, options: Mapping[str, Any], probes: Sequence[_Probe]) -> i
 
 def _options_agree(name: str, own: OwnTemplate) -> bool:
     """Whether the native dialect writes alike with its options given, too."""
-    for options in _choices(name, own.compiled({}, _DATE)):
+    for options in _choices(name, own.compiled({}, DATE)):
         probes = _probes(own, options)
         if _equal(name, options, probes) < len(probes):
             return False

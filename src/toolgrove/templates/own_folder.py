@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
@@ -25,6 +26,17 @@ class OwnTemplate(NamedTuple):
     variables: dict[str, Any]
     tool_source: str | None = None
     stops: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A number of the template's text; the same for the same text."""
+        texts = [text.replace("\r\n", "\n").rstrip("\n") for text in self.sources]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Its texts: the second is used where there are tools."""
+        return (self.source,) if self.tool_source is None else (self.source, self.tool_source)
 
     def compiled(self, options: Mapping[str, Any], today: date) -> MakersTemplate:
         """The template, ready to render, with these further variables."""

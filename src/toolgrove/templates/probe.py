@@ -84,6 +84,12 @@ def with_given(conv: Conversation) -> Conversation:
     return replace(conv, messages=tuple(_with_given(message) for message in conv.messages))
 
 
+def with_content(conv: Conversation) -> Conversation:
+    """The same conversation with empty texts in the place of null contents."""
+    messages = (m if m.content is not None else replace(m, content="") for m in conv.messages)
+    return replace(conv, messages=tuple(messages))
+
+
 def _with_given(message: Message) -> Message:
     calls = tuple(replace(call, given=call.given or dump(call.arguments)) for call in message.calls)
     return replace(message, calls=calls)
