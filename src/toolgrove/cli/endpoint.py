@@ -135,7 +135,8 @@ def _ids(answer: JSON) -> list[int] | None:
 
 
 def _said(body: bytes) -> str:
-    """The message in an error's body, on one line, at most 200 characters long."""
+    """The message in an error's body, on one line, at most 200 characters long, without the values
+    that pydantic quotes, which differ from one conversation to the next."""
     text = body.decode("utf-8", "replace")
     try:
         value: Any = json.loads(text)
@@ -144,7 +145,7 @@ def _said(body: bytes) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(value, dict) and key in value:
             value = value[key]
-    return " ".join(str(value).split())[:200]
+    return " ".join(str(value).split()).partition(" [type=")[0][:200]
 
 
 def _wire(message: Message) -> JSON:

@@ -68,7 +68,6 @@ def detect(folder: Path) -> Detection:
             nearest, most = name, equal
     found = own_reading(own)
     near = f"nearest: {nearest}, equal on the first {most} of {len(probes)} probes"
-    near = near if most else "none is near"
     return Detection(
         JINJA, f"the folder's own template is none of the known ones ({near}); {found}"
     )

@@ -152,7 +152,20 @@ class MakersTemplate:
         except RefusedError as error:
             raise TemplateError(f"the model's own template is stopped: {error}") from error
         except _RAISED as error:
-            raise TemplateError(f"the model's own template raises: {error}") from error
+            raise _raised(error) from error
+
+
+def _raised(error: Exception) -> TemplateError:
+    """What a template's error means to its user."""
+    says = str(error)
+    if "no loader for this environment" in says:
+        return TemplateError(
+            "the model's own template asks for another file, and may read none",
+            hint="put all of it into one file, or name a chat template with --template",
+        )
+    missing = re.match(r"'(\w+)' is undefined", says)
+    option = f"if {missing[1]} is an option of it, give it with --option" if missing else None
+    return TemplateError(f"the model's own template raises: {error}", hint=option)
 
 
 def check_options(template: MakersTemplate, options: Mapping[str, Any]) -> None:
