@@ -15,7 +15,8 @@ from toolgrove.core.messages import ToolCall
 from toolgrove.core.spans import text_of
 from toolgrove.templates.base import agent_registry
 from toolgrove.templates.readback import same_calls
-from toolgrove.templates.rules import Rules, integers, literal, numbers
+from toolgrove.templates.number_rules import Bound, integers, multiples, numbers
+from toolgrove.templates.rules import Rules, literal
 from toolgrove.templates.values import Step, Window
 
 xgrammar = pytest.importorskip("xgrammar", reason="grammars are checked with xgrammar")

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, cast
 from toolgrove.core.errors import TemplateError, did_you_mean
 from toolgrove.core.messages import JSON, Tool, tool_names
 from toolgrove.templates.base import AgentTemplate
-from toolgrove.templates.expressible import expressible, unescaped
+from toolgrove.templates.expressible import expressible
 from toolgrove.templates.grammar import (
     Grammar,
     Opening,
     any_text,
     choice,
+    optional,
     pattern,
     sequence,
     text_until,
@@ -66,8 +67,7 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         marks = (mark for mark in agent.marks if not any(mark in other for other in opened))
         never = (*never, *grammar.never, *marks)
         body = _body(grammar.openings, required, never) if tools else _text(grammar, never)
-        escapes = unescaped(offered) if grammar.in_json else ()
-        notes = (*notes, *grammar.notes, *escapes) if tools else ()
+        notes = (*notes, *grammar.notes) if tools else ()
     whole = _after_thinking(body, chat, request.prompt)
     return Constraint({"type": "structural_tag", "format": whole}, notes)
 
@@ -118,14 +118,13 @@ def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:
     if not opens or not closes:
         return body
     stops = (chat.stop, *chat.other_stops)
-    thought = sequence(any_text([closes, *stops]), closes, body)
+    thought = sequence(any_text([closes, *stops]), closes)
+    opened = sequence(pattern(r"\s*"), opens, thought)
     if prompt.rstrip().endswith(closes):
         again = opens in chat.wrappers  # a mark that opens thinking wherever it stands
-        return choice([body, sequence(pattern(r"\s*"), opens, thought)]) if again else body
+        return sequence(optional(opened), body) if again else body
     tail = prompt.rpartition(opens)[2] if opens in prompt else None
     if tail is not None and not tail.strip():
-        return thought
-    options = [body, sequence(pattern(r"\s*"), opens, thought)]
-    if bare:
-        options.append(sequence(pattern(r"\s*"), closes, body))
-    return choice(options)
+        return sequence(thought, body)
+    ways = [opened, sequence(pattern(r"\s*"), closes)] if bare else [opened]
+    return sequence(optional(choice(ways)), body)

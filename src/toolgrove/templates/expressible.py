@@ -5,13 +5,13 @@ What xgrammar 0.2.8 does with each keyword was tried out; ``test_expressible.py`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple, cast
 
 from toolgrove.core.messages import JSON, Tool
+from toolgrove.templates.patterns import is_whole
 from toolgrove.templates.typed import TYPE_NAMES, schema_types
 
 _LEFT_OUT = (
@@ -26,7 +26,30 @@ _ANNOTATIONS = frozenset(
         *("definitions", "$defs"),
     )
 )
-_FORMATS = frozenset({"date", "time", "date-time", "uuid", "ipv4", "ipv6"})
+_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?"
+_ZONE = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_HEX = "[0-9a-fA-F]"
+_GROUP = f"{_HEX}{{1,4}}"
+_IPV6 = "|".join(
+    [
+        f"({_GROUP}:){{7}}{_GROUP}",
+        f"({_GROUP}:){{1,7}}:",
+        f":(:{_GROUP}){{1,7}}",
+        "::",
+        *(f"({_GROUP}:){{1,{7 - n}}}(:{_GROUP}){{1,{n}}}" for n in range(1, 7)),
+    ]
+)
+_FORMATS: Mapping[str, str] = {
+    "date": f"^{_DATE}$",
+    "time": f"^{_TIME}{_ZONE}$",
+    "date-time": f"^{_DATE}T{_TIME}{_ZONE}$",
+    "uuid": f"^{_HEX}{{8}}(-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$",
+    "ipv6": f"^({_IPV6})$",
+    "ipv4": f"^({_BYTE}[.]){{3}}{_BYTE}$",
+}
+"""formats as patterns: RFC 3339, 4122, 2673 and 4291"""
 _TYPES = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
 _OF_TYPE = {
     "string": ("minLength", "maxLength", "pattern", "format"),
@@ -34,8 +57,6 @@ _OF_TYPE = {
     "array": ("items", "prefixItems", "minItems", "maxItems"),
     "object": ("properties", "additionalProperties", "patternProperties", "propertyNames"),
 }
-_ODD_PATTERN = re.compile(r"\(\?[=!<P]|\\[bBAZpPkG1-9]")
-_WIDE_PATTERN = re.compile(r"\[\^|\\[sSDW]|(?<!\\)\.")
 _DEPTH = 32
 
 
@@ -56,40 +77,6 @@ def expressible(tools: Sequence[Tool]) -> Expressible:
         function = {**tool.function, "parameters": schema}
         found.append(replace(tool, spec={"type": "function", "function": function}))
     return Expressible(tuple(found), tuple(notes))
-
-
-def unescaped(tools: Sequence[Tool]) -> tuple[str, ...]:
-    """What a JSON grammar leaves out of strings with a length or a wide pattern, in words: xgrammar
-    then knows no escapes, so such a string holds no quotes, backslashes or line ends."""
-    return tuple(
-        f'tool "{tool.name}": {words} at {path} leaves out strings that need escapes, such as \\n'
-        for tool in tools
-        for path, words in _limited(tool.parameters, "")
-    )
-
-
-def _limited(schema: Any, path: str) -> list[tuple[str, str]]:
-    """The places of strings with a length, or a pattern that may hold what JSON escapes."""
-    if isinstance(schema, list):
-        places = enumerate(cast(list[Any], schema))
-        return [found for n, item in places for found in _limited(item, f"{path}/{n}")]
-    if not isinstance(schema, dict):
-        return []
-    given = cast(JSON, schema)
-    words = [word for word in ("minLength", "maxLength") if isinstance(given.get(word), int)]
-    if isinstance(given.get("pattern"), str) and _WIDE_PATTERN.search(given["pattern"]):
-        words.append("pattern")
-    found = [(path or "/", ", ".join(words))] if words else []
-    for word in ("anyOf", "prefixItems"):
-        found += _limited(given.get(word), f"{path}/{word}")
-    for word in ("items", "additionalProperties"):
-        found += _limited(given.get(word), f"{path}/{'items' if word == 'items' else '*'}")
-    for word in ("properties", "$defs", "definitions"):
-        inner = cast(JSON, given[word]) if isinstance(given.get(word), dict) else {}
-        lead = path if word == "properties" else f"{path}/{word}"
-        for name, part in inner.items():
-            found += _limited(part, f"{lead}/{name}")
-    return found
 
 
 class _Widener:
@@ -273,12 +260,12 @@ class _Widener:
             self._note(path, "multipleOf", "any number")
 
     def _string(self, made: JSON, path: str) -> None:
-        if made.get("format") not in _FORMATS:
-            made.pop("format", None)
+        kind = made.pop("format", None)
+        if isinstance(kind, str) and kind in _FORMATS:
+            made.setdefault("pattern", _FORMATS[kind])
         given = made.get("pattern")
         if given is not None:
-            made.pop("format", None)
-            if not _is_plain(given):
+            if not is_whole(given):
                 del made["pattern"]
                 self._note(path, f"the pattern {given!r}", "any string")
             for word in ("minLength", "maxLength"):
@@ -342,16 +329,3 @@ def _literal(value: Any) -> JSON:
 def _is_one(value: Any, types: frozenset[str]) -> bool:
     own = schema_types({"const": value}, {}) or frozenset[str]()
     return bool(own & types) or ("number" in types and "integer" in own)
-
-
-def _is_plain(pattern: Any) -> bool:
-    """Whether a pattern is anchored at both ends and uses nothing that a grammar cannot say."""
-    if not isinstance(pattern, str) or _ODD_PATTERN.search(pattern):
-        return False
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    inner = pattern[1:-1]
-    whole = pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$")
-    return whole and not re.search(r"(?<!\\)(?<!\[)[\^$|\"]", inner)

@@ -5,10 +5,10 @@ Source of the formats: xgrammar 0.2, ``xgrammar/structural_tag.py``. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from toolgrove.core.messages import JSON, Tool
+from toolgrove.core.messages import JSON
 
 
 class Opening(NamedTuple):
@@ -34,23 +34,6 @@ class Grammar(NamedTuple):
     openings: tuple[Opening, ...]
     never: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @property
-    def in_json(self) -> bool:
-        """Whether arguments are checked by xgrammar's own JSON Schema."""
-        return any(_holds(opening.rest, "json_schema") for opening in self.openings)
-
-
-def _holds(content: Any, kind: str) -> bool:
-    """Whether a format of that type stands in this one."""
-    if isinstance(content, list):
-        return any(_holds(item, kind) for item in cast(list[Any], content))
-    if not isinstance(content, dict):
-        return False
-    found = cast(JSON, content)
-    return found.get("type") == kind or any(
-        _holds(found.get(word), kind) for word in ("elements", "content", "rules", "tags")
-    )
 
 
 def constant(text: str) -> JSON:
@@ -90,27 +73,13 @@ def any_text(excludes: Sequence[str] = ()) -> JSON:
     return {"type": "any_text", "excludes": [text for text in excludes if text]}
 
 
+def rules_of(text: str) -> JSON:
+    """What an EBNF grammar admits."""
+    return {"type": "grammar", "grammar": text}
+
+
 def text_until(openings: Sequence[Opening], excludes: Sequence[str] = ()) -> JSON:
     """Free text and then, maybe, one of the openings with what follows it."""
     rules: list[Any] = [[opening.mark, opening.rest] for opening in openings]
     kept = [text for text in excludes if text]
     return {"type": "dispatch", "rules": rules, "loop": False, "excludes": kept}
-
-
-def arguments(tool: Tool, style: str = "json", excludes: Sequence[str] = ()) -> JSON:
-    """A tool's arguments, valid against its JSON Schema.
-
-    ``style`` is one of xgrammar's ways to write an object; ``excludes`` are strings that no free
-    string value may hold.
-    """
-    schema = tool.parameters or {"type": "object", "properties": {}}
-    found: JSON = {"type": "json_schema", "json_schema": schema, "style": style}
-    return {**found, "excludes": list(excludes)} if excludes else found
-
-
-def calls_of(
-    tools: Sequence[Tool], call: Callable[[Tool], JSON], separator: JSON | str, parallel: bool
-) -> JSON:
-    """One call of any tool and, where ``parallel``, further ones with ``separator`` between."""
-    one = choice([call(tool) for tool in tools])
-    return sequence(one, repeated(sequence(separator, one))) if parallel else one

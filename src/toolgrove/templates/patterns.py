@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _UNKNOWN = re.compile(r"\(\?(?!:)|\\[bBGAZzkpPcxuN0-9]|\{,|[*+?}][+]")
+_ODD = re.compile(r"\(\?[=!<P]|\\[bBAZpPkG1-9]")
+_WIDE = re.compile(r"\[\^|\\[sSDW]|(?<!\\)\.")
 _ANYTHING = re.compile(r"\[\^|\\[SDW]")
 _RANGE = re.compile(r"([^\\])-([^\]])")
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
@@ -59,3 +61,22 @@ def _may_hold(regex: str, char: str) -> bool:
     if char in regex or _ANYTHING.search(regex):
         return True
     return any(low <= char <= high for low, high in _RANGE.findall(regex))
+
+
+def is_whole(pattern: object) -> bool:
+    """Whether a pattern is anchored at both ends and uses nothing that a grammar cannot say."""
+    if not isinstance(pattern, str) or _ODD.search(pattern):
+        return False
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    inner = pattern[1:-1]
+    whole = pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$")
+    odd = re.search(r"(?<!\\)(?<!\[)[\^$\"]", inner) or _has_choice(_PIECE.findall(inner))
+    return whole and not odd
+
+
+def needs_escapes(pattern: str) -> bool:
+    """Whether a pattern may match what stands in a JSON string only behind a backslash."""
+    return bool(_WIDE.search(pattern))

@@ -1,32 +1,18 @@
-"""Rules of an EBNF grammar, as xgrammar reads them, and what texts and numbers need of them."""
+"""Rules of an EBNF grammar, as xgrammar reads them, and what texts need of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import ceil, floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-DIGITS = 60
-"""how many digits a whole number may have"""
 _CHAIN = 16
 """how many characters of marks may follow one another where a text's length is bounded"""
 _UNSAFE = re.compile(r'["\\\x00-\x1f]')
+_ESCAPED = re.compile(r"\\\\|.")
+_RANGES = re.compile(r"(.)(?:-(.))?")
 _IN_CLASS = re.compile(r"[\]\\^\-\x00-\x1f]")
-_MINUS = '"-"?'
-_FRACTION = '("." [0-9]{1,40})?'
-_EXPONENT = '("0"? [0-9]{1,2} | [12] [0-9] [0-9] | "30" [0-7])'
-_SMALL = '("0" [1-9] | [1-9] [0-9]{0,2})'
-_TOP = "7976931348623157"
-"""the digits after "1." of the greatest number, whose exponent is 308"""
-_HUGE = (
-    "("
-    + " | ".join(['"1"', *(f'"1.{_TOP[:count]}"' for count in range(1, len(_TOP) + 1))])
-    + "".join(f' | "1.{_TOP[:n]}" [0-{int(d) - 1}] [0-9]{{0,40}}' for n, d in enumerate(_TOP))
-    + ') [eE] "+"? "308"'
-)
-_WHOLE = f'("0" | [1-9] [0-9]{{0,{DIGITS - 1}}})'
 
 
 class Rules:
@@ -35,6 +21,8 @@ class Rules:
     def __init__(self) -> None:
         self._bodies: dict[str, str] = {}
         self._names: dict[object, str] = {}
+        self._kept: dict[object, Any] = {}
+        self._spent = 0
 
     def rule(self, body: str, limit: int | None = None) -> str:
         """The name of the rule with this body; ``limit``: characters that it may cover at most."""
@@ -48,6 +36,18 @@ class Rules:
             attribute = "" if limit is None else f"[max_chars={limit}]"
             self._bodies[name] = f"{name}{attribute} ::= {body}"
         return self._names[key]
+
+    def remember(self, key: object, make: Callable[[], Any]) -> Any:
+        """What ``make`` gave when it was first asked for ``key``."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def spend(self, steps: int, budget: int) -> bool:
+        """Whether so many steps are left of the budget; then they are taken from it."""
+        enough = self._spent + steps <= budget
+        self._spent += steps if enough else 0
+        return enough
 
     def text(self, root: str) -> str:
         """The whole grammar, which begins with the body ``root``."""
@@ -93,24 +93,52 @@ class Rules:
         rest = self._from(wanted, "", count + 1)
         return " | ".join([*steps, f"{none_of({*begun, *barred})} {rest}"])
 
-    def other_than(self, words: Iterable[str], barred: str) -> str:
-        """A word of one character or more that is none of ``words`` and holds no ``barred``
-        character (ranges as in a character class)."""
-        taken = frozenset(words)
+    def other_than(self, words: Iterable[Sequence[str]], letters: Letters) -> str:
+        """A word of one character or more that is none of ``words``, which are given character by
+        character as they are written."""
+        taken = frozenset(tuple(word) for word in words)
 
-        def after(start: str) -> str:
+        def after(start: tuple[str, ...]) -> str:
             def body() -> str:
-                nexts = sorted(
-                    {w[len(start)] for w in taken if w.startswith(start) and len(w) > len(start)}
-                )
+                size = len(start)
+                nexts = sorted({w[size] for w in taken if w[:size] == start and len(w) > size})
                 steps = ['""'] if start and start not in taken else []
-                steps += [f"{literal(char)} {after(start + char)}" for char in nexts]
-                any_more = self.rule(f"[^{barred}]*")
-                return " | ".join([*steps, f"[^{barred}{_in_class(nexts)}] {any_more}"])
+                steps += [f"{literal(char)} {after((*start, char))}" for char in nexts]
+                any_more = self.rule(letters.rest)
+                return " | ".join([*steps, *(f"{c} {any_more}" for c in letters.but(nexts, start))])
 
-            return self.named(("other", taken, barred, start), body)
+            return self.named(("other", taken, letters, start), body)
 
-        return after("")
+        return after(())
+
+
+class Letters(NamedTuple):
+    """What a free word is made of: any character but the ``barred`` ones (as in a character class),
+    or, where ``only``, just these, and a first one of ``first``; ``escapes`` are characters that
+    may stand behind a backslash."""
+
+    barred: str = ""
+    escapes: str = ""
+    only: str = ""
+    first: str = ""
+
+    @property
+    def rest(self) -> str:
+        """Any number of characters."""
+        plain = f"[{self.only}]*" if self.only else f"[^{self.barred}]*"
+        return f'{plain} ("\\\\" [{self.escapes}] {plain})*' if self.escapes else plain
+
+    def but(self, nexts: Sequence[str], start: Sequence[str]) -> list[str]:
+        """One character that is none of ``nexts``, behind ``start``."""
+        if self.only:
+            kept = _without(self.only if start else self.first, nexts)
+            return [f"[{kept}]"] if kept else []
+        found = [f"[^{self.barred}{_in_class([char for char in nexts if len(char) == 1])}]"]
+        if self.escapes:
+            pairs = {char[1] for char in nexts if len(char) == 2}
+            left = [c for c in _ESCAPED.findall(self.escapes) if c[-1] not in pairs]
+            found += [f'"\\\\" [{"".join(left)}]'] if left else []
+        return found
 
 
 class _Text(NamedTuple):
@@ -136,6 +164,16 @@ def _after(marks: tuple[str, ...], state: str, char: str) -> str | None:
         return None
     ends = (text[i:] for i in range(len(text)))
     return next((end for end in ends if any(mark.startswith(end) for mark in marks)), "")
+
+
+def _without(chars: str, nexts: Sequence[str]) -> str:
+    """The ranges of a character class without some characters."""
+    listed = {
+        chr(code)
+        for low, high in _RANGES.findall(chars)
+        for code in range(ord(low), ord(high or low) + 1)
+    }
+    return _in_class(sorted(listed - set(nexts)))
 
 
 def literal(text: str) -> str:
@@ -167,90 +205,3 @@ def _in_class(chars: Iterable[str]) -> str:
 def _escaped(match: re.Match[str]) -> str:
     char = match.group()
     return f"\\u{ord(char):04x}" if char < " " else f"\\{char}"
-
-
-def integers(low: int | None = None, high: int | None = None) -> str:
-    """The decimal whole numbers from ``low`` to ``high``; without them up to ``DIGITS`` digits."""
-    if low is None and high is None:
-        return f'("0" | {_MINUS} [1-9] [0-9]{{0,{DIGITS - 1}}})'
-    options: list[str] = []
-    if high is None or high >= 0:
-        options += _naturals(max(low or 0, 0) if low is not None else 0, high)
-    if low is None or low < 0:
-        lowest = None if low is None else -low
-        highest = 1 if high is None or high >= 0 else -high
-        options += [f'"-" {body}' for body in _naturals(highest, lowest)]
-    return either(options)
-
-
-def numbers(low: float | None = None, high: float | None = None) -> str:
-    """The decimal numbers from ``low`` to ``high``, which count as whole numbers, rounded outwards:
-    so it is wider where they are none."""
-    if low is None and high is None:
-        mantissa = f"{_MINUS} [0-9] {_FRACTION} [eE]"
-        exponents = f'{mantissa} ([+\\-]? {_EXPONENT} | "-3" [0-9] [0-9])'
-        return f"({_MINUS} {_WHOLE} {_FRACTION} | {exponents} | {_MINUS} {_HUGE})"
-    options: list[str] = []
-    bottom = None if low is None else floor(low)
-    top = None if high is None else ceil(high)
-    if top is None or top >= 0:
-        options += _positive(max(bottom or 0, 0) if bottom is not None else 0, top)
-    if bottom == 0:
-        options.append('"-0.0"')
-    if bottom is None or bottom < 0:
-        least = 0 if top is None or top >= 0 else -top
-        most = None if bottom is None else -bottom
-        options += [f'"-" {body}' for body in _positive(least, most)]
-    return either(options)
-
-
-def _positive(low: int, high: int | None) -> list[str]:
-    """Numbers from ``low`` >= 0 to ``high``, with or without a fraction or an exponent."""
-    options: list[str] = []
-    if high is None or high > low:
-        below = None if high is None else high - 1
-        options += [f"{body} {_FRACTION}" for body in _naturals(low, below)]
-        if low == 0:
-            options.append(f'[0-9] {_FRACTION} [eE] "-" {_SMALL}')
-    if high is not None:
-        options.append(f'{literal(str(high))} ("." "0"{{1,40}})?')
-    elif low < 10**15:
-        exponents = '("1" [6-9] | [2-9] [0-9] | [12] [0-9] [0-9] | "30" [0-7])'
-        options += [f'[1-9] {_FRACTION} [eE] "+"? {exponents}', _HUGE]
-    return options
-
-
-def _naturals(low: int, high: int | None) -> list[str]:
-    """The decimal numbers from ``low`` >= 0 to ``high``, in pieces."""
-    if high is not None and high < low:
-        return []
-    options: list[str] = []
-    if low == 0:
-        options.append('"0"')
-        low = 1
-    first = str(low)
-    last = len(str(high)) if high is not None else len(first)
-    for length in range(len(first), last + 1):
-        start = first if length == len(first) else "1" + "0" * (length - 1)
-        end = str(high) if high is not None and length == last else "9" * length
-        if int(start) <= int(end):
-            options.append(_same_length(start, end))
-    if high is None and len(first) < DIGITS:
-        options.append(f"[1-9] [0-9]{{{len(first)},{DIGITS - 1}}}")
-    return options
-
-
-def _same_length(start: str, end: str) -> str:
-    """The numbers of one length between two of that length."""
-    size = len(start)
-    if set(start[1:]) <= {"0"} and set(end[1:]) <= {"9"}:
-        more = f" [0-9]{{{size - 1}}}" if size > 1 else ""
-        return f"[{start[0]}-{end[0]}]{more}" if start[0] != end[0] else f'"{start[0]}"{more}'
-    if start[0] == end[0]:
-        return f'"{start[0]}" {_same_length(start[1:], end[1:])}'
-    nines, zeros = "9" * (size - 1), "0" * (size - 1)
-    options = [f'"{start[0]}" {_same_length(start[1:], nines)}']
-    if int(start[0]) + 1 < int(end[0]):
-        options.append(f"[{int(start[0]) + 1}-{int(end[0]) - 1}] [0-9]{{{size - 1}}}")
-    options.append(f'"{end[0]}" {_same_length(zeros, end[1:])}')
-    return either(options)

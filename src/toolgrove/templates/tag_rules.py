@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgrove.core.messages import JSON, Tool
+from toolgrove.templates.any_order import Members, Piece, in_any_order
 from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.notations import JSON_NOTATION, PYTHON_NOTATION, Notation
 from toolgrove.templates.options import ANY, Option, options
 from toolgrove.templates.patterns import pattern_of
-from toolgrove.templates.rules import Rules, either, literal, one_of
+from toolgrove.templates.rules import Letters, Rules, either, literal, one_of
 from toolgrove.templates.typed import argument_types, read_value
-from toolgrove.templates.value_rules import JSON_NOTATION, PYTHON_NOTATION, Notation, Values
+from toolgrove.templates.value_rules import Values
 
-FREE_ORDER = 5
-"""up to so many parameters may stand in any order; more stand as the schema declares them"""
 _KEY_BARRED = '<>\\"\\u0000-\\u001f'
 _STARTS: Mapping[str, str] = {
     "integer": "-0123456789",
@@ -71,7 +71,7 @@ def tagged_calls(
     """One call or several, their arguments valid against each tool's schema.
 
     A string stands as it is and holds no mark that would end it; other values are JSON as it is
-    written. Arguments stand in any order (more than ``FREE_ORDER`` as declared), each once.
+    written. Arguments stand in any order, each once.
     ``call_rules`` (None: ``CallRules``) makes the rules of one tool's calls.
     """
     rules, notes = Rules(), list[str]()
@@ -110,37 +110,15 @@ class CallRules:
     def _arguments(self, option: Option) -> str:
         self._base.note_unheld(option, self._tool.name)
         members, extra = self._base.members(option.schema, self._tool.name)
-        pieces = [(self._argument(m.name, m.schema), m.required) for m in members]
+        pieces = tuple(Piece(self._argument(m.name, m.schema), m.required) for m in members)
         more = None if extra is None else self._others([m.name for m in members], extra)
-        left = tuple(range(len(pieces)))
-        return self._remaining(pieces, left, more, fresh=True)
-
-    def _remaining(
-        self,
-        pieces: list[tuple[str, bool]],
-        left: tuple[int, ...],
-        more: str | None,
-        *,
-        fresh: bool = False,
-    ) -> str:
-        """The arguments that are ``left``; ``fresh``: none stands before them."""
-        in_order = len(pieces) > FREE_ORDER
-
-        def body() -> str:
-            steps: list[str] = []
-            for place, index in enumerate(left):
-                piece, required = pieces[index]
-                rest = left[place + 1 :] if in_order else left[:place] + left[place + 1 :]
-                steps.append(f"{piece} {self._remaining(pieces, rest, more)}")
-                if required and in_order:
-                    return " | ".join(steps)
-            if not any(pieces[index][1] for index in left):
-                bare = literal(self._form.bare if fresh else "")
-                steps.append(bare if more is None else f"{bare} | {more}+" if fresh else f"{more}*")
-            return " | ".join(steps)
-
-        key = (tuple(pieces), left, more, fresh and self._form.bare)
-        return self._rules.named(key, body)
+        least, most = option.schema.get("minProperties") or 0, option.schema.get("maxProperties")
+        bare = literal(self._form.bare)
+        found = Members(pieces, more or "", empty=bare, least=int(least), most=most)
+        rule, notes = in_any_order(self._rules, found)
+        for note in notes:
+            self._base.note(self._tool.name, note)
+        return rule
 
     def _argument(self, name: str, schema: Any) -> str:
         """One argument with its tags, as a rule."""
@@ -153,7 +131,7 @@ class CallRules:
     def _others(self, names: Sequence[str], schema: Any) -> str | None:
         """An argument that the schema does not name; None: there can be none."""
         types = argument_types([self._tool], self._tool.name, "")
-        key = f"{literal(self._form.key)} {self._rules.other_than(names, _KEY_BARRED)}"
+        key = f"{literal(self._form.key)} {self._rules.other_than(names, Letters(_KEY_BARRED))}"
         return self._rules.rule(self._between(key, schema, types, f"{self._tool.name}.*"))
 
     def _between(self, key: str, schema: Any, types: frozenset[str] | None, where: str) -> str:

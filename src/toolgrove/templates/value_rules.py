@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor
 from typing import Any, NamedTuple, cast
 
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON
+from toolgrove.templates.any_order import Members, Piece, in_any_order, in_order
+from toolgrove.templates.notations import PYTHON_NOTATION, Notation
+from toolgrove.templates.number_rules import bound, integers, left_out, multiples, numbers, whole
 from toolgrove.templates.options import ANY, Option, options
-from toolgrove.templates.patterns import pattern_of
-from toolgrove.templates.rules import Rules, either, integers, literal, numbers, one_of
+from toolgrove.templates.patterns import is_whole, needs_escapes, pattern_of
+from toolgrove.templates.rules import Letters, Rules, either, literal, one_of
 
 _ALWAYS = ("not", "if")
 _NEVER_HELD: Mapping[str, tuple[str, ...]] = {
     ANY: _ALWAYS,
     "string": _ALWAYS,
-    "integer": ("multipleOf", *_ALWAYS),
+    "integer": _ALWAYS,
     "number": ("multipleOf", *_ALWAYS),
     "array": ("uniqueItems", "contains", "additionalItems", *_ALWAYS),
     "object": (
         "patternProperties",
         "propertyNames",
-        "minProperties",
-        "maxProperties",
         "dependentRequired",
         "dependentSchemas",
         *_ALWAYS,
     ),
 }
 _DEPTH = 24
+_BOUNDS = (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
 
 
-@dataclass(frozen=True)
-class Notation:
-    """How a wire format writes values: between ``quotes`` strings, with ``escapes`` or without;
-    ``words`` for true, false and null; ``write`` for a value that is given, ``key`` for a key and
-    its colon."""
-
-    write: Callable[[Any], str]
-    key: Callable[[str], str]
-    quotes: tuple[str, ...] = ('"',)
-    escapes: str = '["\\\\/bfnrt] | "u" [0-9a-fA-F]{4}'
-    comma: str = ", "
-    colon: str = ": "
-    words: tuple[tuple[str, ...], ...] = (("true",), ("false",), ("null",))
-    sort: bool = False
-    bare_keys: str = ""
-    """the characters that quote a key which holds one, as a character class; empty: all keys are
-    quoted"""
-
-
-JSON_NOTATION = Notation(dump, lambda key: f"{dump(key)}: ")
-PYTHON_NOTATION = Notation(
-    str,
-    lambda key: f"{key!r}: ",
-    quotes=("'", '"'),
-    escapes='[\\\\\'"nrt] | "x" [0-9a-f]{2} | "u" [0-9a-f]{4} | "U" [0-9a-f]{8}',
-    words=(("True",), ("False",), ("None",)),
-)
+_BARRED = '"\\\\\\u0000-\\u001f'
+"""what stands in a JSON string only behind a backslash, as a character class"""
+_ESCAPED = '"\\\\bfnrt'
+_HEX = "[0-9a-fA-F]"
+_PAIR = f'[dD] [89abAB] {_HEX}{{2}} "\\\\u" [dD] [c-fC-F] {_HEX}{{2}}'
+_COUNTED = f'["\\\\/bfnrt] | "u" ([0-9a-cA-CefEF] {_HEX}{{3}} | [dD] [0-7] {_HEX}{{2}} | {_PAIR})'
+"""what may stand behind a backslash, where both halves of a pair count as one character"""
+_COUNT_FROM = 3
+"""how many characters of a string that must be there are counted: each costs a table of tokens"""
+_LETTER = re.compile(r"\\u[0-9a-f]{4}|\\.|.", re.DOTALL)
 
 
 class _Place(NamedTuple):
@@ -146,7 +131,7 @@ class Values:
         """Any value."""
 
         def body() -> str:
-            item, comma = self.anything(), literal(self.notation.comma)
+            item, comma, space = self.anything(), self.comma, self.space
             entry = f"{self._any_key()} {item}"
             true, false, null = self.notation.words
             return " | ".join(
@@ -154,12 +139,27 @@ class Values:
                     self.string(),
                     numbers(),
                     one_of([*true, *false, *null]),
-                    f'"[" ({item} ({comma} {item})*)? "]"',
-                    f'"{{" ({entry} ({comma} {entry})*)? "}}"',
+                    f'"[" {space} ({item} ({comma} {item})*)? {space} "]"',
+                    f'"{{" {space} ({entry} ({comma} {entry})*)? {space} "}}"',
                 ]
             )
 
         return self.rules.named((id(self.notation), self.marks, "anything"), body)
+
+    @property
+    def space(self) -> str:
+        """The white space that may stand around values."""
+        return self.rules.rule(self.notation.space) if self.notation.space else ""
+
+    @property
+    def comma(self) -> str:
+        """What stands between two values."""
+        return f"{self.space} {literal(self.notation.comma)} {self.space}"
+
+    @property
+    def colon(self) -> str:
+        """What stands behind a key."""
+        return f"{self.space} {literal(self.notation.colon)} {self.space}"
 
     def string(self) -> str:
         """Any string, in its quotes."""
@@ -172,15 +172,23 @@ class Values:
     def _inside(self, quote: str) -> str:
         if not self.notation.escapes:
             return self.rules.text_without([quote, *self.marks])
-        barred = [quote, "\\", *self.marks, *(chr(code) for code in range(32))]
-        plain = self.rules.text_without(barred)
+        if self._counts:
+            plain = self.rules.rule(f"[^{_BARRED}]*")
+        else:
+            barred = [quote, "\\", *self.marks, *(chr(code) for code in range(32))]
+            plain = self.rules.text_without(barred)
         escape = self.rules.rule(self.notation.escapes)
         return f'{plain} ("\\\\" {escape} {plain})*'
 
+    @property
+    def _counts(self) -> bool:
+        """Whether a string is JSON that may hold anything."""
+        return self.notation.quotes == ('"',) and bool(self.notation.escapes) and not self.marks
+
     def _any_key(self) -> str:
-        colon = literal(self.notation.colon)
         bare = self.notation.bare_keys
-        return f"([^{bare}]+ | {self.string()}) {colon}" if bare else f"{self.string()} {colon}"
+        key = f"([^{bare}]+ | {self.string()})" if bare else self.string()
+        return f"{key} {self.colon}"
 
     def _body(self, place: _Place) -> str:
         found = options(place.schema, self.root)
@@ -190,29 +198,23 @@ class Values:
         return either(self.option(option, place.name, place.depth) for option in found)
 
     def _number(self, option: Option, place: _Place) -> str:
-        low, high = self._bounds(option, place.name)
-        if option.kind == "integer":
-            return integers(
-                None if low is None else ceil(low), None if high is None else floor(high)
-            )
-        for bound in (low, high):
-            if bound is not None and bound != floor(bound):
-                self.note(place.name, f"the bound {bound} is rounded outwards")
-        return numbers(low, high)
-
-    def _bounds(self, option: Option, name: str) -> tuple[float | None, float | None]:
-        """The least and the greatest number that an option allows."""
         schema = option.schema
-        low, lowest = _limits(schema, "minimum", "exclusiveMinimum")
-        high, highest = _limits(schema, "maximum", "exclusiveMaximum")
-        if option.kind == "integer":
-            lowest = None if lowest is None else floor(lowest) + 1
-            highest = None if highest is None else ceil(highest) - 1
-        elif lowest is not None or highest is not None:
-            self.note(name, "a bound that is exclusive is let in")
-        lows = [bound for bound in (low, lowest) if bound is not None]
-        highs = [bound for bound in (high, highest) if bound is not None]
-        return max(lows, default=None), min(highs, default=None)
+        low, high = (
+            bound(*_limits(schema, word, bar), most=word == "maximum") for word, bar in _BOUNDS
+        )
+        if option.kind != "integer":
+            told = left_out(low, high)
+            if told:
+                self.note(place.name, told)
+            return numbers(low, high)
+        least, most = whole(low, most=False), whole(high, most=True)
+        step = schema.get("multipleOf")
+        if not step:
+            return integers(least, most)
+        listed = multiples(self.rules, step, least, most) if isinstance(step, int) else None
+        if listed is None:
+            self.note(place.name, "multipleOf is not enforced")
+        return listed or integers(least, most)
 
     def _string(self, option: Option, place: _Place) -> str:
         schema = option.schema
@@ -220,20 +222,41 @@ class Values:
             return self.string()
         quote = self.notation.quotes[0]
         mark, marks = literal(quote), [quote, *self.marks]
-        if schema.get("pattern") and not (schema.get("minLength") or schema.get("maxLength")):
-            regex = self._pattern(str(schema["pattern"]), marks)
+        least, most = int(schema.get("minLength") or 0), schema.get("maxLength")
+        if schema.get("pattern") and not least and most is None:
+            regex = self._pattern(str(schema["pattern"]), marks, place.name)
             if regex is not None:
                 return f"{mark} {regex} {mark}"
-        elif not self.notation.escapes and not schema.get("pattern"):
-            least, most = schema.get("minLength") or 0, schema.get("maxLength")
+        elif not schema.get("pattern") and not self.notation.escapes:
             return f"{mark} {self.rules.text_without(marks, least, most)} {mark}"
+        elif not schema.get("pattern") and self._counts:
+            return f"{mark} {self._counted(least, most, place.name)} {mark}"
         for word in ("pattern", "minLength", "maxLength"):
-            if schema.get(word):
+            if schema.get(word) is not None:
                 self.note(place.name, f"{word} is not enforced")
         return self.string()
 
-    def _pattern(self, regex: str, marks: Sequence[str]) -> str | None:
+    def _counted(self, least: int, most: int | None, name: str) -> str:
+        """The inside of a JSON string of a length."""
+        escape = self.rules.rule(_COUNTED)
+        plain = self.rules.rule(f"[^{_BARRED}]*")
+        counted = min(least, _COUNT_FROM)
+        if least > counted:
+            self.note(name, f"of minLength, {counted} characters are enforced")
+        if most is not None:
+            self.note(name, "maxLength leaves out strings that escapes make longer")
+        limit = None if most is None else max(int(most) - counted, 0)
+        inside = self.rules.rule(f'{plain} ("\\\\" {escape} {plain})*', limit)
+        for _ in range(counted):
+            inside = self.rules.rule(f'[^{_BARRED}] {inside} | "\\\\" {escape} {inside}')
+        return inside
+
+    def _pattern(self, regex: str, marks: Sequence[str], name: str) -> str | None:
         """A whole text inside quotes that a pattern describes; None where it is none for that."""
+        if self._counts and is_whole(regex):
+            if needs_escapes(regex):
+                self.note(name, "pattern leaves out strings that need escapes")
+            return self.rules.rule(f"Regex({literal(regex[1:-1])}, json_string=true)")
         found = pattern_of(regex, marks)
         if found is None or found.before or found.after or self.notation is PYTHON_NOTATION:
             return None
@@ -241,56 +264,74 @@ class Values:
         return self.rules.rule(f"Regex({literal(found.regex)}{escaped})")
 
     def _array(self, place: _Place) -> str:
-        schema, comma = place.schema, literal(self.notation.comma)
+        schema, space = place.schema, self.space
         fixed = schema.get("prefixItems")
-        fixed = schema.get("items") if fixed is None else fixed
-        if isinstance(fixed, list):
-            self.note_count(schema, len(cast(list[Any], fixed)), place.name)
-            names = [f"{place.name}[{n}]" for n in range(len(cast(list[Any], fixed)))]
-            pairs = zip(cast(list[Any], fixed), names, strict=True)
-            items = [self.value(item, name, place.depth + 1) for item, name in pairs]
-            return f'"[" {f" {comma} ".join(items)} "]"'
-        item = self.value(schema.get("items", True), f"{place.name}[]", place.depth + 1)
-        least, most = int(schema.get("minItems") or 0), schema.get("maxItems")
-        if most == 0:
-            return '"[]"'
-        bound = f"{{{max(least - 1, 0)},{'' if most is None else int(most) - 1}}}"
-        items = f"{item} ({comma} {item}){bound}"
-        return f'"[" {items} "]"' if least else f'"[" ({items})? "]"'
+        rest = schema.get("items", True)
+        if isinstance(rest, list):
+            fixed, rest = cast(list[Any], rest), schema.get("additionalItems", True)
+        first = cast(list[Any], fixed) if isinstance(fixed, list) else []
+        return f'"[" {space} {self._items(place, first, rest)} {space} "]"'
+
+    def _items(self, place: _Place, first: Sequence[Any], rest: Any) -> str:
+        """What stands between the brackets: the ``first`` items, then any number of others."""
+        least, most = int(place.schema.get("minItems") or 0), place.schema.get("maxItems")
+        count, depth = len(first), place.depth + 1
+        behind = '""'
+        if rest is not False and (most is None or most > count):
+            item = self.value(rest, f"{place.name}[]", depth)
+            lead = 0 if count else 1
+            high = "" if most is None else int(most) - count - lead
+            more = f"({self.comma} {item}){{{max(least - count - lead, 0)},{high}}}"
+            behind = more if count else f"{item} {more}"
+            behind = behind if count or least else f"({behind})?"
+        for number in reversed(range(count)):
+            if most is not None and number >= most:
+                continue
+            item = self.value(first[number], f"{place.name}[{number}]", depth)
+            step = f"{self.comma if number else ''} {item} {behind}"
+            behind = self.rules.rule(step if number < least else f'{step} | ""')
+        return behind
 
     def _object(self, place: _Place) -> str:
         members, extra = self.members(place.schema, place.name)
-        comma = literal(self.notation.comma)
-        pairs: list[tuple[str, bool]] = []
+        pieces: list[Piece] = []
         if self.notation.sort:
             members.sort(key=lambda member: member.name.lower())
         for name, schema, required in members:
-            rule = self.value(schema, f"{place.name}.{name}", place.depth + 1)
-            pairs.append((f"{literal(self.notation.key(name))} {rule}", required))
+            value = self.value(schema, f"{place.name}.{name}", place.depth + 1)
+            key = literal(self.notation.key(name))
+            pieces.append(Piece(self.rules.rule(f"{key} {self.colon} {value}"), required))
         more = ""
         if extra is not None:
-            rule = self.value(extra, f"{place.name}.*", place.depth + 1)
+            value = self.value(extra, f"{place.name}.*", place.depth + 1)
             names = [member.name for member in members]
-            more = f"{self._other_key(names) if names else self._any_key()} {rule}"
-        return f'"{{" {self._listing(pairs, more, comma)} "}}"'
+            key = f"{self._other_key(names)} {self.colon}" if names else self._any_key()
+            more = self.rules.rule(f"{key} {value}")
+        return f'"{{" {self.space} {self._listed(place, pieces, more)} {self.space} "}}"'
 
-    def _listing(self, pairs: Sequence[tuple[str, bool]], more: str, comma: str) -> str:
-        """Members in their order, optional ones perhaps not there, then any number of others."""
-        begun = self.rules.rule(f"({comma} {more})*" if more else '""')
-        fresh = self.rules.rule(f"({more} {begun})?" if more else '""')
-        for pair, required in reversed(pairs):
-            there, first = f"{comma} {pair} {begun}", f"{pair} {begun}"
-            fresh = self.rules.rule(first if required else f"{first} | {fresh}")
-            begun = self.rules.rule(there if required else f"{there} | {begun}")
-        return fresh
+    def _listed(self, place: _Place, pieces: Sequence[Piece], more: str) -> str:
+        """The members between the braces."""
+        least, most = place.schema.get("minProperties") or 0, place.schema.get("maxProperties")
+        members = Members(tuple(pieces), more, self.comma, least=int(least), most=most)
+        if self.notation.sort:
+            if least or most is not None:
+                self.note(place.name, "the number of members is not enforced")
+            return in_order(self.rules, members)
+        rule, notes = in_any_order(self.rules, members)
+        for note in notes:
+            self.note(place.name, note)
+        return rule
 
     def _other_key(self, names: Sequence[str]) -> str:
-        colon = literal(self.notation.colon)
         quote = self.notation.quotes[0]
-        barred = _barred([quote, *self.marks])
         if self.notation.bare_keys:
-            return f"{self.rules.other_than(names, self.notation.bare_keys)} {colon}"
-        return f"{literal(quote)} {self.rules.other_than(names, barred)} {literal(quote)} {colon}"
+            return self.rules.other_than(names, Letters(self.notation.bare_keys))
+        if self._counts:
+            written = [_LETTER.findall(dump(name)[1:-1]) for name in names]
+            inner = self.rules.other_than(written, Letters(_BARRED, _ESCAPED))
+        else:
+            inner = self.rules.other_than(names, Letters(_barred([quote, *self.marks])))
+        return f"{literal(quote)} {inner} {literal(quote)}"
 
     def members(self, schema: Mapping[str, Any], name: str) -> _Members:
         """An object's members in their order, and the schema of others (None: there are none)."""
@@ -328,8 +369,8 @@ def _barred(marks: Sequence[str]) -> str:
 
 def _limits(schema: Mapping[str, Any], word: str, bar: str) -> tuple[float | None, float | None]:
     """A bound that is allowed itself, and one that is not."""
-    bound, barred = _number_of(schema.get(word)), _number_of(schema.get(bar))
-    return (None, bound) if schema.get(bar) is True else (bound, barred)
+    limit, barred = _number_of(schema.get(word)), _number_of(schema.get(bar))
+    return (None, limit) if schema.get(bar) is True else (limit, barred)
 
 
 def _number_of(value: Any) -> float | None:

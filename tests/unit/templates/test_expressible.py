@@ -87,18 +87,22 @@ def test_what_it_cannot_hold_is_said_and_left_wider(schema, said, good):
         dialect("qwen3").grammar([f], strict=True)
 
 
+WIDE = {f"k{number}": WHOLE for number in range(9)}
 NOTED = [
     ("qwen3", {"type": "array", "uniqueItems": True}, 'tool "f": uniqueItems at /x'),
-    ("qwen3", {"type": "string", "maxLength": 9}, 'tool "f": maxLength at /x leaves out strings'),
-    ("qwen3", {"anyOf": [{"minLength": 1}, WHOLE]}, 'tool "f": minLength at /x/anyOf/0 leaves out'),
-    ("qwen3", {"type": "string", "pattern": "^[^a]+$"}, "pattern at /x leaves out"),
+    ("qwen3", {"type": "string", "maxLength": 9}, "f.x: maxLength leaves out strings"),
+    ("qwen3", {"anyOf": [{"minLength": 9}, WHOLE]}, "f.x: of minLength, 3 characters are"),
+    ("qwen3", {"type": "string", "pattern": "^[^a]+$"}, "f.x: pattern leaves out strings that"),
+    ("qwen3", {"type": "object", "properties": WIDE}, "f.x: 9 members are too many for any order"),
+    ("qwen3", {"type": "number", "minimum": 1e-9}, "f.x: numbers nearer to 0 than 0.0001 are left"),
+    ("qwen3", {"type": "object", "minProperties": 2}, "f.x: minProperties counts names that are"),
     ("qwen3_coder", {"type": "array", "uniqueItems": True}, 'tool "f": uniqueItems at /x'),
     ("qwen3_coder", {"anyOf": [TEXT, {**WHOLE, "minimum": 0}]}, "f.x: strings that begin like"),
     ("qwen3_coder", {"enum": ["5", "a"], "type": ["string", "integer"]}, "f.x: values that do not"),
-    ("qwen3_coder", {"type": "number", "exclusiveMinimum": 0}, "f.x: a bound that is exclusive"),
-    ("qwen3_coder", {"type": "object", "minProperties": 1}, "f.x: minProperties is not enforced"),
-    ("qwen3_coder", {"type": "array", "prefixItems": [TEXT]}, "f.x: lists of other than 1 items"),
-    ("gemma4", {"type": "object", "minProperties": 1}, "f.x: minProperties is not enforced"),
+    ("qwen3_coder", {"type": "object", "minProperties": 2}, "f.x: minProperties counts names that"),
+    ("qwen3_coder", {"type": "integer", "multipleOf": 99}, "f.x: multipleOf is not enforced"),
+    ("gemma4", {"type": "object", "minProperties": 1}, "f.x: the number of members is not"),
+    ("minimax_m3", {"type": "array", "prefixItems": [TEXT]}, "f.x: lists of other than 1 items"),
     ("minimax_m3", {"type": "object"}, "f.x: objects with members that it does not name"),
 ]
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.grammar import Grammar, Opening, arguments, calls_of, sequence
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import call_of, find_call, past_space
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Scan, Window
 
 
@@ -64,11 +66,13 @@ def write_list(calls: Sequence[ToolCall], form: ListForm) -> list[Span]:
 def list_grammar(tools: Sequence[Tool], parallel: bool, form: ListForm) -> Grammar:
     """The calls of a list that ``write_list`` writes."""
 
-    def call(tool: Tool) -> JSON:
-        return sequence(f'{{"name": {dump(tool.name)}, "arguments": ', arguments(tool), "}")
+    def call(tool: Tool, arguments: str) -> str:
+        opening = literal(f'{{"name": {dump(tool.name)}, "arguments": ')
+        return f'{opening} {arguments} "}}"'
 
-    calls = calls_of(tools, call, ", ", parallel)
-    return Grammar((Opening(form.open, sequence("[", calls, f"]{form.close}")),))
+    around = CallForm(call, literal(", "), literal("["), literal(f"]{form.close}"))
+    calls, notes = json_calls(tools, parallel, around)
+    return Grammar((Opening(form.open, calls),), notes=notes)
 
 
 def scan_list(window: Window, form: ListForm) -> Scan:

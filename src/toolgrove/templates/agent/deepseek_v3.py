@@ -8,17 +8,13 @@ from typing import ClassVar
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import find_call, past_space, system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 CALLS_OPEN = "<｜tool▁calls▁begin｜>"
@@ -83,12 +79,14 @@ class DeepSeekV3Agent(AgentTemplate):
         return find_call(window, MARK, call_at)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            opening = f"{CALL_OPEN}function{SEPARATOR}{tool.name}\n```json\n"
-            return sequence(opening, arguments(tool), f"\n```{CALL_CLOSE}")
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f"{CALL_OPEN}function{SEPARATOR}{tool.name}\n```json\n")
+            return f"{opening} {arguments} {closing}"
 
-        calls = sequence(calls_of(tools, call, "\n", parallel), CALLS_CLOSE)
-        return Grammar((Opening(CALLS_OPEN, calls),), never=(CALL_OPEN,))
+        closing = literal(f"\n```{CALL_CLOSE}")
+        form = CallForm(call, literal("\n"), behind=literal(CALLS_CLOSE))
+        calls, notes = json_calls(tools, parallel, form)
+        return Grammar((Opening(CALLS_OPEN, calls),), (CALL_OPEN,), notes)
 
 
 def tool_text(tools: Sequence[Tool], text: str | None, given: str | None, ask: str) -> ToolText:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.deepseek_v3 import (
     CALL_CLOSE,
@@ -20,14 +20,10 @@ from toolgrove.templates.agent.deepseek_v3 import (
     written_arguments,
 )
 from toolgrove.templates.base import AgentTemplate, agent_registry
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import find_call
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _ASK = (
@@ -73,8 +69,9 @@ class DeepSeekV31Agent(AgentTemplate):
         return find_call(window, MARK, call_at)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            return sequence(f"{CALL_OPEN}{tool.name}{SEPARATOR}", arguments(tool), CALL_CLOSE)
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f"{CALL_OPEN}{tool.name}{SEPARATOR}")
+            return f"{opening} {arguments} {literal(CALL_CLOSE)}"
 
-        calls = sequence(calls_of(tools, call, "", parallel), CALLS_CLOSE)
-        return Grammar((Opening(CALLS_OPEN, calls),), never=(CALL_OPEN,))
+        calls, notes = json_calls(tools, parallel, CallForm(call, behind=literal(CALLS_CLOSE)))
+        return Grammar((Opening(CALLS_OPEN, calls),), (CALL_OPEN,), notes)

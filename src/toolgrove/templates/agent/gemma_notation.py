@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, loads_object, object_end
 from toolgrove.core.messages import Tool
+from toolgrove.templates.notations import Notation as ValueNotation
 from toolgrove.templates.reading import past_space
-from toolgrove.templates.value_rules import Notation as ValueNotation
 
 _PLAIN_KEY = re.compile(r"[\w.\-$@/]+")
 _KEY = re.compile(r"[^:,{}\[\]<]*")
@@ -88,7 +88,7 @@ class Notation:
         """The same notation for a grammar, as calls are written."""
         return ValueNotation(
             write=lambda value: self._text(self._value(value, Keys.SAFE)),
-            key=lambda key: self._text(self._key(key, Keys.SAFE)),
+            key=lambda key: self._text(self._key(key, Keys.SAFE))[:-1],
             quotes=(self._quote,),
             escapes="",
             comma=",",

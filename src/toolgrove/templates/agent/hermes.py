@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
-from toolgrove.templates.grammar import Grammar, Opening, arguments, calls_of, sequence
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import call_of, find_call, past_space, system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _OPEN = "<tool_call>"
@@ -73,11 +75,13 @@ class Hermes(AgentTemplate):
         return find_call(window, _OPEN, self._call_at)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            name = dump(tool.name)
-            return sequence(f'\n{{"name": {name}, "arguments": ', arguments(tool), f"}}\n{_CLOSE}")
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f'\n{{"name": {dump(tool.name)}, "arguments": ')
+            return f"{opening} {arguments} {closing}"
 
-        return Grammar((Opening(_OPEN, calls_of(tools, call, f"\n{_OPEN}", parallel)),))
+        closing = literal(f"}}\n{_CLOSE}")
+        calls, notes = json_calls(tools, parallel, CallForm(call, literal(f"\n{_OPEN}")))
+        return Grammar((Opening(_OPEN, calls),), notes=notes)
 
     def _call_at(self, window: Window, begin: int) -> Scan | None:
         """The call that opens at ``begin``; None when it is none."""

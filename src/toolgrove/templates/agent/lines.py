@@ -8,19 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, scaffold
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    constant,
-    optional,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import find_call, past_space
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, Window
 
 _NAME_LINE = re.compile(r"[ \t]*([^\n]*?)[ \t]*\n")
@@ -57,12 +51,14 @@ class LineCalls(AgentTemplate):
         return find_call(window, self.name_label, self._call_at)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            return sequence(f" {tool.name}\n{self.args_label} ", arguments(tool))
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f" {tool.name}\n{self.args_label} ")
+            return f"{opening} {arguments}"
 
-        calls = calls_of(tools, call, f"\n{self.name_label}", parallel)
-        stop = optional(sequence("\n", optional(constant(self.call_stop))))
-        return Grammar((Opening(self.name_label, sequence(calls, stop)),))
+        stop = f'("\\n" {literal(self.call_stop)}?)?'
+        form = CallForm(call, literal(f"\n{self.name_label}"), behind=stop)
+        calls, notes = json_calls(tools, parallel, form)
+        return Grammar((Opening(self.name_label, calls),), notes=notes)
 
     def _call_at(self, window: Window, begin: int) -> Scan | None:
         """The call whose name's label stands at ``begin``; None when it is none."""

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import call_of, system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _PYTHON_TAG = "<|python_tag|>"
@@ -97,11 +93,13 @@ class Llama3Agent(AgentTemplate):
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
         """Text may hold braces, but not the key that would make an object of it a call."""
 
-        def call(tool: Tool) -> JSON:
-            return sequence(f'e": {dump(tool.name)}, "parameters": ', arguments(tool), "}")
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f'e": {dump(tool.name)}, "parameters": ')
+            return f'{opening} {arguments} "}}"'
 
-        calls = calls_of(tools, call, self.between + _CALL_OPEN, parallel)
-        return Grammar((Opening(_CALL_OPEN, calls),), never=('"name"', "'name'"))
+        form = CallForm(call, literal(self.between + _CALL_OPEN))
+        calls, notes = json_calls(tools, parallel, form)
+        return Grammar((Opening(_CALL_OPEN, calls),), ('"name"', "'name'"), notes)
 
     def _next_start(self, window: Window, position: int) -> tuple[int, int] | None:
         """Where the markup of the next candidate begins, and its brace."""

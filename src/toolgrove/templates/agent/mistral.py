@@ -9,18 +9,13 @@ from typing import ClassVar
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    pattern,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import call_of, find_call, past_space, system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 CALLS = "[TOOL_CALLS]"
@@ -29,7 +24,8 @@ _TOOLS_END = "[/AVAILABLE_TOOLS]"
 _BETWEEN = re.compile(r"[\s,]*")
 _ID_LENGTH = 9
 _ID = re.compile(rf"[A-Za-z0-9]{{{_ID_LENGTH}}}")
-ID_FORMAT = pattern(_ID.pattern)
+ID_RULE = f"[A-Za-z0-9]{{{_ID_LENGTH}}}"
+"""an id as a rule of a grammar"""
 
 
 @agent_registry.add("mistral")
@@ -88,12 +84,14 @@ class Mistral(AgentTemplate):
         return find_call(window, CALLS, _first_call)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            opening = f'{{"name": {dump(tool.name)}, "arguments": '
-            return sequence(opening, arguments(tool), ', "id": "', ID_FORMAT, '"}')
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f'{{"name": {dump(tool.name)}, "arguments": ')
+            return f'{opening} {arguments} {middle} {ID_RULE} "\\"}}"'
 
-        calls = calls_of(tools, call, ", ", parallel)
-        return Grammar((Opening(CALLS, sequence("[", calls, "]")),))
+        middle = literal(', "id": "')
+        form = CallForm(call, literal(", "), literal("["), literal("]"))
+        calls, notes = json_calls(tools, parallel, form)
+        return Grammar((Opening(CALLS, calls),), notes=notes)
 
 
 def tool_text(tools: Sequence[Tool], system: str | None, default: str | None) -> ToolText:

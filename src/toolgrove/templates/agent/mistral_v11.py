@@ -8,18 +8,14 @@ from typing import ClassVar
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import JSON, Tool, ToolCall
+from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.agent.mistral import CALLS, ID_FORMAT, id_of_call, id_of_result, tool_text
+from toolgrove.templates.agent.mistral import CALLS, ID_RULE, id_of_call, id_of_result, tool_text
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
-from toolgrove.templates.grammar import (
-    Grammar,
-    Opening,
-    arguments,
-    calls_of,
-    sequence,
-)
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import find_call, past_space
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _CALL_ID = "[CALL_ID]"
@@ -74,10 +70,12 @@ class MistralV11(AgentTemplate):
         return find_call(window, CALLS, _call_at)
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
-        def call(tool: Tool) -> JSON:
-            return sequence(f"{tool.name}{_CALL_ID}", ID_FORMAT, _ARGS, arguments(tool))
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f"{tool.name}{_CALL_ID}")
+            return f"{opening} {ID_RULE} {literal(_ARGS)} {arguments}"
 
-        return Grammar((Opening(CALLS, calls_of(tools, call, CALLS, parallel)),))
+        calls, notes = json_calls(tools, parallel, CallForm(call, literal(CALLS)))
+        return Grammar((Opening(CALLS, calls),), notes=notes)
 
 
 def _call_at(window: Window, begin: int) -> Scan | None:

@@ -1,0 +1,58 @@
+"""Calls whose arguments are one JSON object, as a grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from toolgrove.core.messages import JSON, Tool
+from toolgrove.templates.grammar import rules_of
+from toolgrove.templates.notations import SPACED_JSON, Notation
+from toolgrove.templates.options import Option, options
+from toolgrove.templates.rules import Rules
+from toolgrove.templates.value_rules import Values
+
+
+class CallForm(NamedTuple):
+    """What stands around calls, as bodies of rules: ``call`` puts a tool's arguments, a rule, into
+    a call; the others stand before the first, between two, and behind the last one."""
+
+    call: Callable[[Tool, str], str]
+    between: str = ""
+    before: str = ""
+    behind: str = ""
+
+
+class Calls(NamedTuple):
+    """Calls as a format of structural tags, and what they leave wider or out."""
+
+    content: JSON
+    notes: tuple[str, ...]
+
+
+def json_calls(tools: Sequence[Tool], parallel: bool, form: CallForm) -> Calls:
+    """One call of any of the tools or, where ``parallel``, several, with valid arguments: keys in
+    any order, each once, with the white space of ``SPACED_JSON``."""
+    rules, notes = Rules(), list[str]()
+    calls = [form.call(tool, arguments_of(tool, SPACED_JSON, rules, notes)) for tool in tools]
+    one = rules.rule(" | ".join(calls))
+    more = f"({form.between} {one})*" if parallel else ""
+    text = rules.text(f"{form.before} {one} {more} {form.behind}")
+    return Calls(rules_of(text), tuple(notes))
+
+
+def arguments_of(tool: Tool, notation: Notation, rules: Rules, notes: list[str]) -> str:
+    """The name of a rule for the arguments of a tool, one object."""
+    root = tool.parameters
+    values = Values(rules, notation, root, notes=notes)
+    found = [option for option in options(objects(root), root) if option.kind == "object"]
+    bodies = [values.option(option, tool.name) for option in found or [_NO_ARGUMENTS]]
+    return rules.rule(" | ".join(bodies))
+
+
+def objects(parameters: JSON) -> JSON:
+    """The schema of a tool's arguments; a tool without any takes the empty object."""
+    return parameters or {"type": "object", "properties": {}}
+
+
+_NO_ARGUMENTS = Option("object", {"type": "object", "properties": {}})

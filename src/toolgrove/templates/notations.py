@@ -1,0 +1,43 @@
+"""How wire formats write values, as far as a grammar must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from toolgrove.core.jsonish import dump
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How a wire format writes values: between ``quotes`` strings, with ``escapes`` or without;
+    ``words`` for true, false and null; ``write`` for a value that is given, ``key`` for a key.
+    ``space``, a rule's body, may stand around all but words, numbers and strings; without it
+    ``comma`` and ``colon`` are exactly as they are given."""
+
+    write: Callable[[Any], str]
+    key: Callable[[str], str]
+    quotes: tuple[str, ...] = ('"',)
+    escapes: str = '["\\\\/bfnrt] | "u" [0-9a-fA-F]{4}'
+    comma: str = ", "
+    colon: str = ": "
+    words: tuple[tuple[str, ...], ...] = (("true",), ("false",), ("null",))
+    sort: bool = False
+    bare_keys: str = ""
+    """the characters that quote a key which holds one, as a character class; empty: all keys are
+    quoted"""
+    space: str = ""
+
+
+SPACE = 'Regex("[ ]?|\\n[ \\t]{0,8}")'
+"""a space, or a new line with an indent: bounded, so that no model can go on with it for ever"""
+JSON_NOTATION = Notation(dump, dump)
+SPACED_JSON = Notation(dump, dump, comma=",", colon=":", space=SPACE)
+PYTHON_NOTATION = Notation(
+    str,
+    repr,
+    quotes=("'", '"'),
+    escapes='[\\\\\'"nrt] | "x" [0-9a-f]{2} | "u" [0-9a-f]{4} | "U" [0-9a-f]{8}',
+    words=(("True",), ("False",), ("None",)),
+)
