@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toolgrove.core.jsonish import dump
+
+
+CONTROLS = tuple(chr(code) for code in range(32))
+"""the characters that JSON strings hold only as escapes"""
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,15 @@ class Notation:
     """the characters that quote a key which holds one, as a character class; empty: all keys are
     quoted"""
     space: str = ""
+    controls: tuple[str, ...] = CONTROLS
+    """the characters that no string holds as they are"""
 
 
 SPACE = 'Regex("[ ]?|\\n[ \\t]{0,8}")'
 """a space, or a new line with an indent: bounded, so that no model can go on with it for ever"""
 JSON_NOTATION = Notation(dump, dump)
+LENIENT_JSON = replace(JSON_NOTATION, controls=())
+"""for places where a reader takes new lines in strings as they are"""
 SPACED_JSON = Notation(dump, dump, comma=",", colon=":", space=SPACE)
 PYTHON_NOTATION = Notation(
     str,
@@ -40,4 +48,5 @@ PYTHON_NOTATION = Notation(
     quotes=("'", '"'),
     escapes='[\\\\\'"nrt] | "x" [0-9a-f]{2} | "u" [0-9a-f]{4} | "U" [0-9a-f]{8}',
     words=(("True",), ("False",), ("None",)),
+    controls=("\n", "\r", "\0"),
 )

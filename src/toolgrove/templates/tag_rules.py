@@ -9,7 +9,7 @@ from typing import Any
 from toolgrove.core.messages import JSON, Tool
 from toolgrove.templates.any_order import Members, Piece, in_any_order
 from toolgrove.templates.grammar import Grammar, Opening
-from toolgrove.templates.notations import JSON_NOTATION, PYTHON_NOTATION, Notation
+from toolgrove.templates.notations import JSON_NOTATION, LENIENT_JSON, PYTHON_NOTATION, Notation
 from toolgrove.templates.options import ANY, Option, options
 from toolgrove.templates.patterns import pattern_of
 from toolgrove.templates.rules import Letters, Rules, either, literal, one_of
@@ -229,7 +229,8 @@ class CallRules:
             if python or (form.python_words and not mixed):
                 found.append(self._values(PYTHON_NOTATION, form.barred).option(option, where))
             return found
-        notations = [JSON_NOTATION, PYTHON_NOTATION] if python else [JSON_NOTATION]
+        json = JSON_NOTATION if mixed else LENIENT_JSON  # what may be a string is read strictly
+        notations = [json, PYTHON_NOTATION] if python else [json]
         return [
             self._in_sections(
                 lambda marks, used=notation: self._values(used, marks).option(option, where),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON
 from toolgrove.templates.any_order import Members, Piece, in_any_order, in_order
-from toolgrove.templates.notations import PYTHON_NOTATION, Notation
+from toolgrove.templates.notations import CONTROLS, PYTHON_NOTATION, Notation
 from toolgrove.templates.number_rules import bound, integers, left_out, multiples, numbers, whole
 from toolgrove.templates.options import ANY, Option, options
 from toolgrove.templates.patterns import is_whole, needs_escapes, pattern_of
@@ -175,7 +175,7 @@ class Values:
         if self._counts:
             plain = self.rules.rule(f"[^{_BARRED}]*")
         else:
-            barred = [quote, "\\", *self.marks, *(chr(code) for code in range(32))]
+            barred = [quote, "\\", *self.marks, *self.notation.controls]
             plain = self.rules.text_without(barred)
         escape = self.rules.rule(self.notation.escapes)
         return f'{plain} ("\\\\" {escape} {plain})*'
@@ -183,7 +183,9 @@ class Values:
     @property
     def _counts(self) -> bool:
         """Whether a string is JSON that may hold anything."""
-        return self.notation.quotes == ('"',) and bool(self.notation.escapes) and not self.marks
+        notation = self.notation
+        json = notation.quotes == ('"',) and notation.controls == CONTROLS
+        return json and bool(notation.escapes) and not self.marks
 
     def _any_key(self) -> str:
         bare = self.notation.bare_keys

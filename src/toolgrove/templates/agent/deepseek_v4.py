@@ -27,7 +27,8 @@ _OPENINGS = (
 )
 _BLOCK_CLOSES = tuple(f"</｜DSML｜{space}{block}>" for space in _SPACES for block in _BLOCKS)
 _INVOKE_CLOSES = tuple(f"</｜DSML｜{space}invoke>" for space in _SPACES)
-_PARAMETER_CLOSES = tuple(f"</｜DSML｜{space}parameter>" for space in _SPACES)
+_BARRED = tuple(f"</｜DSML｜{space}{letter}" for space in _SPACES for letter in "ip")
+"""what no value holds in a grammar: the beginnings of the closing tags, which take fewer states"""
 _PARAMETERS = tuple(f'<｜DSML｜{space}parameter name="' for space in _SPACES)
 
 _BLOCK = re.compile(r"<｜DSML｜ ?(?:tool_calls|calls|function_calls)>\s*")
@@ -157,7 +158,7 @@ class Dsml(AgentTemplate):
             close=f"</{d}invoke>\n",
             next=f'<{d}invoke name="',
             tail=f"</{d}{self.block}>",
-            barred=(*_PARAMETER_CLOSES, *_INVOKE_CLOSES),
+            barred=_BARRED,
         )
         return tagged_calls(tools, parallel, form)
 
