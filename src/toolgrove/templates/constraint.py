@@ -11,7 +11,6 @@ from toolgrove.templates.base import AgentTemplate
 from toolgrove.templates.expressible import expressible
 from toolgrove.templates.grammar import (
     Grammar,
-    Opening,
     any_text,
     choice,
     optional,
@@ -66,8 +65,10 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         opened = [opening.mark for opening in grammar.openings]
         marks = (mark for mark in agent.marks if not any(mark in other for other in opened))
         never = (*never, *grammar.never, *marks)
-        body = _body(grammar.openings, required, never) if tools else _text(grammar, never)
+        body = _body(grammar, required, never) if tools else _text(grammar, never)
         notes = (*notes, *grammar.notes) if tools else ()
+    if chat.closing:
+        body = sequence(body, optional(constant(chat.closing)))
     whole = _after_thinking(body, chat, request.prompt)
     return Constraint({"type": "structural_tag", "format": whole}, notes)
 
@@ -98,18 +99,22 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
 
 def _text(grammar: Grammar, never: Sequence[str]) -> JSON:
     """Text that no reader takes for a call."""
+    if grammar.text is not None:
+        return grammar.text(never)
     return any_text([*(opening.mark for opening in grammar.openings), *never])
 
 
-def _body(openings: Sequence[Opening], required: bool, never: Sequence[str]) -> JSON:
+def _body(grammar: Grammar, required: bool, never: Sequence[str]) -> JSON:
     """The visible part of a reply that may, or must, call a tool."""
-    at_once = [sequence(mark, rest) for mark, rest, first in openings if first]
-    later = [opening for opening in openings if not opening.first]
-    if not required:
+    at_once = [sequence(mark, rest) for mark, rest, first in grammar.openings if first]
+    later = [opening for opening in grammar.openings if not opening.first]
+    if not required and grammar.text is None:
         return choice([text_until(later, never), *at_once])
-    marks = [opening.mark for opening in later]
     calls = choice([sequence(mark, rest) for mark, rest, _ in later])
-    return choice([sequence(any_text([*marks, *never]), calls), *at_once])
+    if required:
+        text = grammar.text or (lambda strings: any_text([*(o.mark for o in later), *strings]))
+        return choice([sequence(text(never), calls), *at_once])
+    return choice([sequence(_text(grammar, never), optional(calls)), *at_once])
 
 
 def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:

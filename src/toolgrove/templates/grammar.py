@@ -5,10 +5,12 @@ Source of the formats: xgrammar 0.2, ``xgrammar/structural_tag.py``. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from toolgrove.core.messages import JSON
+
+_SPACES, _TABS = 16, 4
 
 
 class Opening(NamedTuple):
@@ -34,6 +36,7 @@ class Grammar(NamedTuple):
     openings: tuple[Opening, ...]
     never: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    text: Callable[[Sequence[str]], JSON] | None = None
 
 
 def constant(text: str) -> JSON:
@@ -83,3 +86,14 @@ def text_until(openings: Sequence[Opening], excludes: Sequence[str] = ()) -> JSO
     rules: list[Any] = [[opening.mark, opening.rest] for opening in openings]
     kept = [text for text in excludes if text]
     return {"type": "dispatch", "rules": rules, "loop": False, "excludes": kept}
+
+
+def line_starts(mark: str) -> list[str]:
+    """Strings one of which stands in every text with a later line that begins with the mark, behind
+    spaces and tabs or not. They also stand in lines that begin with more than ``_SPACES`` spaces,
+    more than ``_TABS`` tabs, or both."""
+    spaces = [f"\n{' ' * count}" for count in range(_SPACES + 1)]
+    tabs = ["\n" + "\t" * count for count in range(1, _TABS + 1)]
+    marked = [f"{indent}{mark}" for indent in (*spaces, *tabs)]
+    mixed = [*(f"{indent}\t" for indent in spaces[1:]), *(f"{indent} " for indent in tabs)]
+    return [*marked, *mixed, f"{spaces[-1]} ", f"{tabs[-1]}\t"]

@@ -15,12 +15,14 @@ from toolgrove.templates.value_rules import Values
 
 class CallForm(NamedTuple):
     """What stands around calls, as bodies of rules: ``call`` puts a tool's arguments, a rule, into
-    a call; the others stand before the first, between two, and behind the last one."""
+    a call, ``first`` into the first one (None: the same); the others stand before the first,
+    between two, and behind the last one."""
 
     call: Callable[[Tool, str], str]
     between: str = ""
     before: str = ""
     behind: str = ""
+    first: Callable[[Tool, str], str] | None = None
 
 
 class Calls(NamedTuple):
@@ -34,10 +36,13 @@ def json_calls(tools: Sequence[Tool], parallel: bool, form: CallForm) -> Calls:
     """One call of any of the tools or, where ``parallel``, several, with valid arguments: keys in
     any order, each once, with the white space of ``SPACED_JSON``."""
     rules, notes = Rules(), list[str]()
-    calls = [form.call(tool, arguments_of(tool, SPACED_JSON, rules, notes)) for tool in tools]
-    one = rules.rule(" | ".join(calls))
+    given = [(tool, arguments_of(tool, SPACED_JSON, rules, notes)) for tool in tools]
+    one, first = (
+        rules.rule(" | ".join(call(*each) for each in given))
+        for call in (form.call, form.first or form.call)
+    )
     more = f"({form.between} {one})*" if parallel else ""
-    text = rules.text(f"{form.before} {one} {more} {form.behind}")
+    text = rules.text(f"{form.before} {first} {more} {form.behind}")
     return Calls(rules_of(text), tuple(notes))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from toolgrove.core.jsonish import dump
 
-
 CONTROLS = tuple(chr(code) for code in range(32))
 """the characters that JSON strings hold only as escapes"""
 

@@ -19,7 +19,8 @@ _MINUS = '"-"?'
 _FRACTION = '("." [0-9]{1,40})?'
 _MORE = "[0-9]{0,20}"
 _EXPONENT = '("0"? [0-9]{1,2} | [12] [0-9] [0-9] | "30" [0-7])'
-_LEAST_EXPONENT = 307
+_LEAST_EXPONENT = 323
+"""behind which a digit other than 0 is still no 0"""
 _TOP = "7976931348623157"
 """the digits after "1." of the greatest number, whose exponent is 308"""
 _HUGE = (
@@ -174,7 +175,7 @@ def _tiny(low: Bound, high: Bound | None) -> list[str]:
         if exponent > _LEAST_EXPONENT:
             return []
     first = f"[{'1' if low.open else '0'}-9]"
-    options = _naturals(max(exponent, 10), _LEAST_EXPONENT)
+    options = _naturals(max(exponent, 10), _LEAST_EXPONENT if low.open else 999)
     if exponent < 10:
         options.append(f'"0"? [{exponent}-9]')
     return [f'{first} {_FRACTION} [eE] "-" {either(options)}']

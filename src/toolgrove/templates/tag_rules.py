@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,14 @@ class TagForm:
     tail: str = ""
     after: str = ""
     """what may stand behind all"""
-    value_of_others: str | None = None
-    """in the place of ``value`` before what is no string (None: the same)"""
+    value_of_others: str | Mapping[str, str] | None = None
+    """in the place of ``value`` before what is no string (None: the same), or for each JSON type"""
+    number: str = ""
+    """a rule's body for what stands between a tool's name and ``named``, for calls with a number"""
+    escape: Callable[[str], str] = str
+    """how names and keys are written"""
+    whole: tuple[str, str] | None = None
+    """what may stand around all arguments as one JSON object"""
     bare: str = ""
     """in the place of arguments where there are none"""
     barred: tuple[str, ...] = ()
@@ -101,8 +107,9 @@ class CallRules:
         schema = self._root or {"type": "object", "properties": {}}
         found = [option for option in options(schema, self._root) if option.kind == "object"]
         listed = [self._arguments(option) for option in found or [Option("object", {})]]
-        name = literal(self._tool.name + self._form.named)
-        return f"{name} {either(listed)} {literal(self._form.close)}"
+        form, written = self._form, self._form.escape(self._tool.name)
+        name = f"{literal(written)} {form.number} {literal(form.named)}"
+        return f"{name} {either(listed)} {literal(form.close)}"
 
     def _values(self, notation: Notation, barred: tuple[str, ...]) -> Values:
         return Values(self._rules, notation, self._root, barred, self._notes)
@@ -118,7 +125,11 @@ class CallRules:
         rule, notes = in_any_order(self._rules, found)
         for note in notes:
             self._base.note(self._tool.name, note)
-        return rule
+        whole = self._form.whole
+        if whole is None:
+            return rule
+        json = self._values(JSON_NOTATION, ()).option(option, self._tool.name)
+        return f"({rule} | {literal(whole[0])} {json} {literal(whole[1])})"
 
     def _argument(self, name: str, schema: Any) -> str:
         """One argument with its tags, as a rule."""
@@ -126,7 +137,9 @@ class CallRules:
         form, where = self._form, f"{self._tool.name}.{name}"
         if any(char in name for char in '<>"\n'):
             self._base.note(where, "its name cannot be read back")
-        return self._rules.rule(self._between(literal(form.key + name), schema, types, where))
+        return self._rules.rule(
+            self._between(literal(form.key + form.escape(name)), schema, types, where)
+        )
 
     def _others(self, names: Sequence[str], schema: Any) -> str | None:
         """An argument that the schema does not name; None: there can be none."""
@@ -140,7 +153,10 @@ class CallRules:
         ended, bodies = literal(form.ended), list[str]()
         if strings is not None:
             bodies.append(f"{key} {literal(form.value)} {strings} {ended}")
-        if others is not None:
+        if isinstance(form.value_of_others, Mapping):
+            marked = self._by_kind(schema, where, form.value_of_others)
+            bodies += [f"{key} {literal(value)} {text} {ended}" for value, text in marked]
+        elif others is not None:
             value = literal(form.value_of_others or form.value)
             bodies.append(f"{key} {value} {others} {ended}")
         if not bodies:
@@ -159,6 +175,17 @@ class CallRules:
         texts = [self._string(option, types, found, where) for option in strings]
         values = [text for o in others for text in self._other(o, where, mixed)]
         return (either(texts) if texts else None, either(values) if values else None)
+
+    def _by_kind(
+        self, schema: Any, where: str, marks: Mapping[str, str]
+    ) -> Iterator[tuple[str, str]]:
+        """What stands before values of each JSON type but strings, and the values."""
+        for option in options(schema, self._root):
+            kinds = [option.kind] if option.kind != ANY else [*marks]
+            for kind in kinds:
+                if kind != "string":
+                    one = option if option.kind == kind else Option(kind, {})
+                    yield marks[kind], either(self._other(one, where, mixed=False))
 
     @property
     def _marked(self) -> bool:

@@ -10,7 +10,10 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.call_list import ListForm, scan_list
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _FORM = ListForm("<|START_ACTION|>", "<|END_ACTION|>")
@@ -110,6 +113,16 @@ class CommandR7B(AgentTemplate):
 
     def scan(self, window: Window) -> Scan:
         return scan_list(window, _FORM)
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        def call(tool: Tool, arguments: str) -> str:
+            named = literal(f'", "tool_name": {dump(tool.name)}, "parameters": ')
+            return f'{opening} [0-9]{{1,6}} {named} {arguments} "}}"'
+
+        opening, behind = literal('{"tool_call_id": "'), literal(f"\n]{_FORM.close}")
+        form = CallForm(call, literal(",\n    "), literal("[\n    "), behind)
+        calls, notes = json_calls(tools, parallel, form)
+        return Grammar((Opening(_FORM.open, calls),), notes=notes)
 
 
 def _tool_use(tools: Sequence[Tool]) -> list[Span]:

@@ -11,6 +11,7 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.llama3 import Llama3Agent
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar
 from toolgrove.templates.reading import system_span
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
@@ -56,3 +57,6 @@ class Gemma3Agent(AgentTemplate):
 
     def scan(self, window: Window) -> Scan:
         return _JSON.scan(window)
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        return _JSON.call_grammar(tools, parallel)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from string import ascii_letters, digits
 from typing import ClassVar
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
-from toolgrove.core.messages import Tool, ToolCall, tool_names
+from toolgrove.core.messages import JSON, Tool, ToolCall, tool_names
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening, any_text, line_starts
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import held, past_space, system_span
+from toolgrove.templates.rules import literal, none_of
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 ASSISTANT = "<|assistant|>"
@@ -23,6 +27,7 @@ _BRACE = re.compile(r"\n[ \t]*\{")
 _NAME_BEFORE = re.compile(rf"({_NAME})[ \t]*\Z")
 _MARK_BEFORE = re.compile(r"<\|assistant\|>\s*\Z")
 _UNDECIDED = re.compile(rf"(?:<\|assistant\|>\s*)?(?:{_NAME})?[ \t]*(?:\n[ \t]*)?\Z")
+_WORD_LETTERS = f"{ascii_letters}{digits}_"
 _WORD_END = re.compile(r"[A-Za-z0-9_]\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w\-]*\Z", re.ASCII)
 _ENDS = re.compile(r"<\|(?:observation|assistant|user)\|>")
@@ -108,6 +113,27 @@ class Glm4Calls(AgentTemplate):
         safe = len(text) if known else _held(window)
         return Scan(safe, safe)
 
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        """Text has no line that begins with a brace, and does not run into the name of a tool."""
+        told: list[str] = []
+        for tool in tools:
+            if not _WHOLE_NAME.fullmatch(tool.name) or len(tool.name) > _LONGEST_NAME:
+                told.append(f"{tool.name}: its name cannot be read back")
+
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f"{tool.name}\n")
+            return f"{opening} {arguments}"
+
+        def call_after_text(tool: Tool, arguments: str) -> str:
+            return f"{_before_name(tool.name, tools)} {call(tool, arguments)}"
+
+        mark = literal(ASSISTANT)
+        form = CallForm(call, mark, behind=f"{literal(OBSERVATION)}?")
+        first, notes = json_calls(tools, parallel, form)
+        later, _ = json_calls(tools, parallel, form._replace(first=call_after_text))
+        openings = (Opening("", first, first=True), Opening("", later))
+        return Grammar(openings, notes=(*told, *notes), text=_text)
+
 
 @agent_registry.add("glm4")
 class Glm4Plain(Glm4Calls):
@@ -121,6 +147,19 @@ class ChatGlm4(Glm4Calls):
     """With the system prompt of GLM-4-9B-Chat."""
 
     identity: ClassVar[str | None] = _IDENTITY
+
+
+def _text(never: Sequence[str]) -> JSON:
+    """Free text that holds no call."""
+    return any_text([*never, *line_starts("{")])
+
+
+def _before_name(name: str, tools: Sequence[Tool]) -> str:
+    """The character before a call, as a character class: the end of no word, of no mark, and none
+    with which the name would be the end of another tool's."""
+    longer = (other for other in tool_names(tools) if other != name and other.endswith(name))
+    barred = {other[-len(name) - 1] for other in longer}
+    return none_of({*_WORD_LETTERS, ">", "{", *barred})
 
 
 def _name_start(window: Window, end: int) -> int | None:

@@ -114,10 +114,10 @@ class GptOss(AgentTemplate):
             arguments = dump(call.arguments) if call.given is None else call.given
             start = f"{END}{ASSISTANT}" if index else ""
             spans += (
-                Span(f"{start} to=functions.", Kind.CALL_MARK, call=index),
-                Span(call.name, Kind.CALL_NAME, call=index),
-                Span("<|channel|>commentary json<|message|>", Kind.CALL_MARK, call=index),
-                Span(arguments, Kind.CALL_ARGS, call=index),
+                Span(f"{start} to=functions.", Kind.CALL_MARK, None, index),
+                Span(call.name, Kind.CALL_NAME, None, index),
+                Span("<|channel|>commentary json<|message|>", Kind.CALL_MARK, None, index),
+                Span(arguments, Kind.CALL_ARGS, None, index),
             )
         return [*spans, Span(CALL, Kind.CALL_STOP, call=len(made) - 1)]
 
@@ -134,6 +134,8 @@ class GptOss(AgentTemplate):
             found = _call_at(window, opener.start())
             if found is not None:
                 return found
+            if cut_off(window, opener.start(), _call_at):
+                return Scan(len(text), len(text))
             position = opener.end()
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:

@@ -11,7 +11,10 @@ from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, objec
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import call_of, held, past_marks, past_space, system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _OPEN = "<tool_calls>"
@@ -94,6 +97,15 @@ class HunyuanHermes(AgentTemplate):
                 return Scan(len(text) if window.final else begin, len(text))
             if call is not None:
                 return Scan(begin, end, (call,))
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f"{_CALL}{tool.name}\n{_FENCE}json\n")
+            return f"{opening} {arguments} {closing}"
+
+        closing = literal(f"\n{_FENCE}{_CLOSE}")
+        calls, notes = json_calls(tools, parallel, CallForm(call, behind=literal(_END)))
+        return Grammar((Opening(_OPEN, calls),), notes=notes)
 
 
 def _call_at(window: Window, begin: int) -> tuple[int, ToolCall | None]:

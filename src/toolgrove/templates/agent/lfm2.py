@@ -10,8 +10,11 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.call_list import ListForm, scan_list
 from toolgrove.templates.agent.pythonic import pythonic_end, read_pythonic, write_pythonic
+from toolgrove.templates.agent.pythonic_rules import python_list
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening, rules_of
 from toolgrove.templates.reading import system_span
+from toolgrove.templates.rules import Rules, literal
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _OPEN = "<|tool_call_start|>"
@@ -44,3 +47,9 @@ class Lfm2Agent(AgentTemplate):
 
     def scan(self, window: Window) -> Scan:
         return scan_list(window, _FORM)
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        rules, notes = Rules(), list[str]()
+        calls = python_list(tools, parallel, rules, notes)
+        text = rules.text(f'"[" {calls} {literal(f"]{_CLOSE}")}')
+        return Grammar((Opening(_OPEN, rules_of(text)),), notes=tuple(notes))

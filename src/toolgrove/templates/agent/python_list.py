@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump
-from toolgrove.core.messages import Tool, ToolCall
+from toolgrove.core.messages import JSON, Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.pythonic import pythonic_end, read_pythonic, write_pythonic
+from toolgrove.templates.agent.pythonic_rules import python_list
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening, line_starts, rules_of
 from toolgrove.templates.reading import past_space, system_span
+from toolgrove.templates.rules import Rules
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _START = re.compile(r"(?:^|(?<=\n))[ \t]*\[")
 _BETWEEN = re.compile(r"[\s,]*")
+_SPACES = "".join(char for char in map(chr, range(0x3001)) if char.isspace())
 _ASK = (
     "You may call the functions that are listed below as JSON. To call some, write a Python list "
     "of calls on a line of its own. Give every argument by its name, as a Python literal:\n"
@@ -64,6 +68,21 @@ class Pythonic(AgentTemplate):
         known = window.final or window.limit <= len(text)
         safe = len(text) if known else _held(window)
         return Scan(safe, safe)
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        """Text neither begins with a bracket nor has a line that does."""
+        rules, notes = Rules(), list[str]()
+        calls = python_list(tools, parallel, rules, notes)
+        listed = rules_of(rules.text(f'{calls} "]"'))
+        openings = (Opening("[", listed, first=True), Opening("\n[", listed))
+        return Grammar(openings, notes=tuple(notes), text=_text)
+
+
+def _text(never: Sequence[str]) -> JSON:
+    """Free text that holds no list."""
+    rules = Rules()
+    body = rules.text_without([*never, *line_starts("[")], first=f"[{_SPACES}")
+    return rules_of(rules.text(f'Regex("[ \\n\\t\\r]{{0,8}}") {body}'))
 
 
 def _held(window: Window) -> int:

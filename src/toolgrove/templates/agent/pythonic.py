@@ -33,7 +33,7 @@ def write_pythonic(calls: Sequence[ToolCall], opening: str, closing: str) -> lis
     """
     spans: list[Span] = []
     for index, call in enumerate(calls):
-        if not _NAME.fullmatch(call.name):
+        if not is_tool_name(call.name):
             raise TemplateError(
                 f"the tool's name {call.name!r} would not read back from a Python call",
                 hint="rename the tool, or use another agent template",
@@ -97,14 +97,25 @@ def read_pythonic(text: str, tools: Sequence[Tool]) -> ToolCall | None:
 
 
 def _arguments(arguments: dict[str, Any]) -> str:
-    if all(_is_keyword_name(key) for key in arguments):
+    if all(is_keyword_name(key) for key in arguments):
         return ", ".join(f"{key}={_literal(value)}" for key, value in arguments.items())
     return f"**{_literal(arguments)}"
 
 
-def _is_keyword_name(key: str) -> bool:
+def is_tool_name(name: str) -> bool:
+    """Whether a tool's name can be told from what is around it."""
+    return bool(_NAME.fullmatch(name))
+
+
+def is_keyword_name(key: str) -> bool:
+    """Whether Python takes the name for a keyword argument."""
     same = key.isascii() or unicodedata.normalize("NFKC", key) == key
     return key.isidentifier() and not iskeyword(key) and same
+
+
+def literal_text(value: Any) -> str:
+    """A value as a Python literal; TemplateError where it is nested too deep."""
+    return _literal(value)
 
 
 def _literal(value: Any, depth: int = 0) -> str:

@@ -10,7 +10,10 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.hermes import Hermes
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.grammar import Grammar, Opening
+from toolgrove.templates.json_calls import CallForm, json_calls
 from toolgrove.templates.reading import system_span
+from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _BEFORE = (
@@ -70,3 +73,12 @@ class Youtu(AgentTemplate):
 
     def scan(self, window: Window) -> Scan:
         return _READER.scan(window)
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+        def call(tool: Tool, arguments: str) -> str:
+            opening = literal(f'{{"name": {dump(tool.name)}, "arguments": ')
+            return f"{opening} {arguments} {closing}"
+
+        closing = literal("}</tool_call>")
+        calls, notes = json_calls(tools, parallel, CallForm(call, literal("<tool_call>")))
+        return Grammar((Opening("<tool_call>", calls),), notes=notes)
