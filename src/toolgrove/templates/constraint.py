@@ -67,8 +67,9 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         never = (*never, *grammar.never, *marks)
         body = _body(grammar, required, never) if tools else _text(grammar, never)
         notes = (*notes, *grammar.notes) if tools else ()
-    if chat.closing:
-        body = sequence(body, optional(constant(chat.closing)))
+    ends = [mark for mark in chat.wrappers if mark not in chat.think[:2]]
+    if ends:
+        body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
     whole = _after_thinking(body, chat, request.prompt)
     return Constraint({"type": "structural_tag", "format": whole}, notes)
 
