@@ -112,10 +112,11 @@ def _body(grammar: Grammar, required: bool, never: Sequence[str]) -> JSON:
     if not required and grammar.text is None:
         return choice([text_until(later, never), *at_once])
     calls = choice([sequence(mark, rest) for mark, rest, _ in later])
-    if required:
-        text = grammar.text or (lambda strings: any_text([*(o.mark for o in later), *strings]))
-        return choice([sequence(text(never), calls), *at_once])
-    return choice([sequence(_text(grammar, never), optional(calls)), *at_once])
+    if grammar.text is not None:
+        text = grammar.text(never)
+    else:
+        text = any_text([*(opening.mark for opening in later), *never])
+    return choice([sequence(text, calls if required else optional(calls)), *at_once])
 
 
 def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:

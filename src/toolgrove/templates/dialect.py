@@ -118,7 +118,8 @@ class Dialect:
         schema a grammar cannot hold is left wider, or where that cannot be narrower
         (``grammar_notes``), or refused where ``strict``.
         Laws: every reply that it admits reads back as calls valid against the tools' schemas; every
-        turn of valid calls that the dialect writes is admitted, arguments in the schemas' order.
+        turn of valid calls that the dialect writes is admitted, arguments in any order, where
+        ``grammar_notes`` says nothing else.
         """
         request = Request(tuple(tools), choice, parallel, prompt)
         made = constraint(self.chat, self.agent, request)

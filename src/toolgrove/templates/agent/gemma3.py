@@ -58,5 +58,5 @@ class Gemma3Agent(AgentTemplate):
     def scan(self, window: Window) -> Scan:
         return _JSON.scan(window)
 
-    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar | None:
         return _JSON.call_grammar(tools, parallel)
