@@ -229,3 +229,12 @@ def test_a_killed_run_goes_on_behind_its_last_shard(tmp_path):
     assert shards(folder) == shards(tmp_path / "whole")
     assert list(cache) == list(whole)
     assert cache.totals == whole.totals
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_files(tmp_path):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    data = write(tmp_path / "rows.jsonl", rows(19))
+    write_cache(tmp_path / "one", recipe(data), in_process)
+    write_cache(tmp_path / "ray", recipe(data), executor("ray", 2))
+    assert shards(tmp_path / "one") == shards(tmp_path / "ray")
