@@ -299,6 +299,11 @@ _span = partial(tuple[Any, ...].__new__, Span)  # takes half as long as Span its
 
 
 @lru_cache(maxsize=4096)
+def system_span(text: str, given: str | None) -> Span:
+    """The system prompt's text: of message 0 when the row gave it, else the template's own."""
+    return Span(text, Kind.SYSTEM, None if given is None else 0)
+
+
 def scaffold(text: str) -> Span:
     """Text that the template itself writes."""
     return Span(text, Kind.SCAFFOLD)

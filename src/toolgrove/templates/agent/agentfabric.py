@@ -9,8 +9,7 @@ from typing import ClassVar
 from toolgrove.core.messages import Tool, tool_names
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.lines import LineCalls, tool_line
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import Result, ToolText
 
 _OBSERVATION = "Observation:"

@@ -10,8 +10,8 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import call_of, find_call, past_space
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import call_of, find_call, past_space
 from toolgrove.templates.values import Scan, Window
 
 

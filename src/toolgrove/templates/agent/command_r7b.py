@@ -9,10 +9,9 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.call_list import ListForm, scan_list
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.rules import literal
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 

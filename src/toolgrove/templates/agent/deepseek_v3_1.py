@@ -22,8 +22,8 @@ from toolgrove.templates.agent.deepseek_v3 import (
 from toolgrove.templates.base import AgentTemplate, agent_registry
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import find_call
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import find_call
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _ASK = (

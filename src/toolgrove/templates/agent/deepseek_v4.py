@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from toolgrove.core.jsonish import dump, loads
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar
-from toolgrove.templates.reading import find_call, past_space, system_span
+from toolgrove.templates.scanning import find_call, past_space
 from toolgrove.templates.tag_rules import TagForm, tagged_calls
 from toolgrove.templates.typed import argument_types, read_value, write_value
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from toolgrove.core.spans import Span
 from toolgrove.templates.agent.gemma4 import GemmaCalls, Marks
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 
 _ASK = "You are a model that can do function calling with the following functions"
 

@@ -10,9 +10,8 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.llama3 import Llama3Agent
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _ASK = (

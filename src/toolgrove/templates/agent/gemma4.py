@@ -12,11 +12,11 @@ from toolgrove.core.jsonish import INCOMPLETE, dump
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.gemma_notation import Keys, Notation, joined
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening
-from toolgrove.templates.reading import find_call, past_space, system_span
 from toolgrove.templates.repeated import written_once
 from toolgrove.templates.rules import Rules, literal
+from toolgrove.templates.scanning import find_call, past_space
 from toolgrove.templates.value_rules import Values
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, loads_object, object_end
 from toolgrove.core.messages import Tool
 from toolgrove.templates.notations import Notation as ValueNotation
-from toolgrove.templates.reading import past_space
+from toolgrove.templates.scanning import past_space
 
 _PLAIN_KEY = re.compile(r"[\w.\-$@/]+")
 _KEY = re.compile(r"[^:,{}\[\]<]*")

@@ -11,11 +11,11 @@ from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
 from toolgrove.core.messages import JSON, Tool, ToolCall, tool_names
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening, any_text, line_starts
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import held, past_space, system_span
 from toolgrove.templates.rules import literal, none_of
+from toolgrove.templates.scanning import held, past_space
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 ASSISTANT = "<|assistant|>"

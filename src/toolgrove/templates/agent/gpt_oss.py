@@ -10,12 +10,12 @@ from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening, sequence
 from toolgrove.templates.json_calls import CallForm, Calls, json_calls
-from toolgrove.templates.reading import cut_off, held, past_space, system_span
 from toolgrove.templates.repeated import written_once
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import cut_off, held, past_space
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 ASSISTANT = "<|start|>assistant"

@@ -10,11 +10,10 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.call_list import ListForm, list_grammar, scan_list, write_list
 from toolgrove.templates.agent.hermes import Hermes
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import (
     Grammar,
 )
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _FORM = ListForm("<|tool_call|>", "")

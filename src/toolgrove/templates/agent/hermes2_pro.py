@@ -9,11 +9,10 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON, Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.hermes import Hermes
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import (
     Grammar,
 )
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.repeated import written_once
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 

@@ -11,10 +11,10 @@ from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import INCOMPLETE, dump, loads_object, object_end
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar
-from toolgrove.templates.reading import find_call, past_marks, past_space, system_span
 from toolgrove.templates.repeated import written_once
+from toolgrove.templates.scanning import find_call, past_marks, past_space
 from toolgrove.templates.tag_rules import TagForm, tagged_calls
 from toolgrove.templates.typed import argument_types, json_type, read_value, write_value
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window

@@ -11,9 +11,8 @@ from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.call_list import ListForm, scan_list
 from toolgrove.templates.agent.pythonic import pythonic_end, read_pythonic, write_pythonic
 from toolgrove.templates.agent.pythonic_rules import python_list
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening, rules_of
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.rules import Rules, literal
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 

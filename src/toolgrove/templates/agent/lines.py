@@ -13,8 +13,8 @@ from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, scaffold
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import find_call, past_space
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import find_call, past_space
 from toolgrove.templates.values import Place, Result, Scan, Step, Window
 
 _NAME_LINE = re.compile(r"[ \t]*([^\n]*?)[ \t]*\n")

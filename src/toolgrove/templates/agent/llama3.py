@@ -9,11 +9,11 @@ from typing import ClassVar
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import call_of, system_span
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import call_of
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _PYTHON_TAG = "<|python_tag|>"

@@ -30,7 +30,7 @@ from toolgrove.templates.agent.minimax_m3_rules import (
 from toolgrove.templates.base import AgentTemplate, agent_registry
 from toolgrove.templates.grammar import Grammar
 from toolgrove.templates.readback import is_plain_value, same_calls
-from toolgrove.templates.reading import find_call, past_space
+from toolgrove.templates.scanning import find_call, past_space
 from toolgrove.templates.tag_rules import tagged_calls
 from toolgrove.templates.typed import read_value, schema_types
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window

@@ -11,11 +11,11 @@ from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import call_of, find_call, past_space, system_span
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import call_of, find_call, past_space
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 CALLS = "[TOOL_CALLS]"

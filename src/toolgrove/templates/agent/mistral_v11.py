@@ -14,8 +14,8 @@ from toolgrove.templates.agent.mistral import CALLS, ID_RULE, id_of_call, id_of_
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
 from toolgrove.templates.grammar import Grammar, Opening
 from toolgrove.templates.json_calls import CallForm, json_calls
-from toolgrove.templates.reading import find_call, past_space
 from toolgrove.templates.rules import literal
+from toolgrove.templates.scanning import find_call, past_space
 from toolgrove.templates.values import Place, Result, Scan, Step, ToolText, Window
 
 _CALL_ID = "[CALL_ID]"

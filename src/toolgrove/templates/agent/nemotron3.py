@@ -8,8 +8,7 @@ from typing import ClassVar
 from toolgrove.core.messages import Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.qwen3_coder import HOW_TO_CALL, TOOLS_OPEN, QwenXML, described
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import Result, ToolText
 
 

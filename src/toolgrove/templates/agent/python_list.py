@@ -11,10 +11,10 @@ from toolgrove.core.messages import JSON, Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.pythonic import pythonic_end, read_pythonic, write_pythonic
 from toolgrove.templates.agent.pythonic_rules import python_list
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import Grammar, Opening, line_starts, rules_of
-from toolgrove.templates.reading import past_space, system_span
 from toolgrove.templates.rules import Rules
+from toolgrove.templates.scanning import past_space
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _START = re.compile(r"(?:^|(?<=\n))[ \t]*\[")

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, cast
 from toolgrove.core.messages import JSON, Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.tagged import CallForm, TaggedCalls
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import Place, ToolText
 
 _DOUBAO = (

@@ -8,11 +8,10 @@ from typing import ClassVar
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.hermes import Hermes
-from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold
+from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
 from toolgrove.templates.grammar import (
     Grammar,
 )
-from toolgrove.templates.reading import system_span
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
 _BEFORE = (

@@ -9,8 +9,7 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.tagged import CallForm, TaggedCalls
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import Place, Result, ToolText
 
 

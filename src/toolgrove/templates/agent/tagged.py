@@ -13,7 +13,7 @@ from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate
 from toolgrove.templates.grammar import Grammar
-from toolgrove.templates.reading import held, past_space
+from toolgrove.templates.scanning import held, past_space
 from toolgrove.templates.tag_rules import TagForm, tagged_calls
 from toolgrove.templates.typed import argument_types, read_value, write_value
 from toolgrove.templates.values import Scan, Step, Window

@@ -8,8 +8,7 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.react import ReActLines
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import ToolText
 
 _TASK = """You can use many tools(functions) to do the following task.

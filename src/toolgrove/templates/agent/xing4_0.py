@@ -10,8 +10,7 @@ from toolgrove.core.messages import Tool
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.agent.spark2_5 import spark_response
 from toolgrove.templates.agent.tagged import CallForm, TaggedCalls
-from toolgrove.templates.base import agent_registry, scaffold
-from toolgrove.templates.reading import system_span
+from toolgrove.templates.base import agent_registry, scaffold, system_span
 from toolgrove.templates.values import Place, Result, ToolText
 
 _BEFORE = (
