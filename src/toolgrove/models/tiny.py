@@ -8,6 +8,10 @@ from typing import Any
 
 from toolgrove.core.errors import ConfigError
 
+FAMILIES = ("llama", "qwen3", "gemma3", "gpt_oss")
+"""Kinds of models: the last two have layers that see 24 tokens only; gpt_oss has experts and
+attention sinks."""
+
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']"
     " + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
@@ -28,7 +32,7 @@ _TEXTS = (
 def tiny_model(
     folder: Path, family: str = "llama", *, seed: int = 0, dtype: str = "float32"
 ) -> Path:
-    """Writes a model folder of that family (``llama`` or ``qwen3``): weights, tokenizer, template.
+    """Writes a model folder: weights, tokenizer, template. Families: ``FAMILIES``.
 
     The same arguments give the same weights. The tokenizer is a byte-level BPE of 512 tokens with
     ChatML's control tokens at ids 0 to 2.
@@ -80,7 +84,7 @@ def tiny_tokenizer(folder: Path) -> Path:
 
 
 def _config(family: str) -> Any:
-    from transformers import LlamaConfig, Qwen3Config
+    from transformers import Gemma3TextConfig, GptOssConfig, LlamaConfig, Qwen3Config
 
     shape: dict[str, Any] = {
         "vocab_size": 512,
@@ -100,4 +104,10 @@ def _config(family: str) -> Any:
         return LlamaConfig(**shape, tie_word_embeddings=True)
     if family == "qwen3":
         return Qwen3Config(**shape, tie_word_embeddings=False)
-    raise ConfigError(f'no tiny model of the family "{family}"', hint="llama or qwen3")
+    sliding = {"sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"] * 2}
+    if family == "gemma3":
+        return Gemma3TextConfig(**shape, **sliding, query_pre_attn_scalar=32)
+    if family == "gpt_oss":
+        few = {"num_local_experts": 4, "num_experts_per_tok": 2}
+        return GptOssConfig(**shape, **few, **sliding)
+    raise ConfigError(f'no tiny model of the family "{family}"', hint=" or ".join(FAMILIES))

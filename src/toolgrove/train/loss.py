@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from toolgrove.models.head import body, causal, head_is_plain, logits_of, vocabulary
+from toolgrove.train.layout import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -18,14 +19,24 @@ LOGITS_AT_ONCE = 1 << 25
 """How many logits are in memory at a time (128 MB in float32)."""
 
 
+class Tree(TypedDict):
+    """What a forest needs beside its tokens: where each stands, what is learnt at which place."""
+
+    positions: Tensor
+    at: Tensor
+    targets: Tensor
+    layout: Layout
+
+
 class WeightedLoss(nn.Module):
-    """A causal language model that maps a padded batch to the sum of weight times cross-entropy.
+    """A causal language model that maps a batch to the sum of weight times cross-entropy.
 
     The model's body runs on all tokens, its head only on positions whose next token weighs more
-    than 0, a chunk at a time and in float32. Rows are padded on the right: since each position
-    sees earlier ones only, no mask is needed. Law: value and gradients equal those of the full
-    logits. A model whose head does more than a projection and the scalings known here runs with
-    full logits, said once in the log.
+    than 0, a chunk at a time and in float32. A batch is either rows that are padded on the right
+    (since each position sees earlier ones only, no mask is needed), or one forest, for which the
+    model must be set to tree attention. Law: value and gradients equal those of the full logits
+    of the rows one by one. A model whose head does more than a projection and the scalings known
+    here runs with full logits, said once in the log.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -33,7 +44,7 @@ class WeightedLoss(nn.Module):
         self.model = model
         self._dtype = dtype
         self._let_autocast_choose()
-        with self._autocast(model.device):
+        with self.autocast(model.device):
             self._whole = not head_is_plain(model)
         if self._whole:
             logger.warning(
@@ -46,22 +57,30 @@ class WeightedLoss(nn.Module):
         """The model's configuration."""
         return self.model.config
 
-    def forward(self, input_ids: Tensor, weights: Tensor) -> Tensor:
-        """The sum over all tokens t > 0 of weights[t] * -log p(input_ids[t] | what is before).
+    def forward(self, input_ids: Tensor, weights: Tensor, tree: Tree | None = None) -> Tensor:
+        """The sum over what is learnt of weight * -log p(token | what is before); float32.
 
-        ``input_ids`` and ``weights`` are [rows, tokens]; the result is a float32 scalar.
+        Of rows, ``input_ids`` and ``weights`` are [rows, tokens] and a weight belongs to the
+        token it stands at. Of a forest, ``input_ids`` is [1, tokens] and ``weights`` goes with
+        the targets of the ``tree``.
         """
-        following = weights[:, 1:]
-        rows, columns = (following > 0).nonzero(as_tuple=True)
-        targets, scale = input_ids[:, 1:][rows, columns], following[rows, columns]
-        with self._autocast(input_ids.device):
+        more: dict[str, Any] = {"use_cache": False}
+        if tree is None:
+            following = weights[:, 1:]
+            rows, columns = (following > 0).nonzero(as_tuple=True)
+            targets, scale = input_ids[:, 1:][rows, columns], following[rows, columns]
+        else:
+            columns, targets, scale = tree["at"], tree["targets"], weights
+            rows = torch.zeros_like(columns)
+            more |= {"position_ids": tree["positions"].unsqueeze(0), "forest": tree["layout"]}
+        with self.autocast(input_ids.device):
             if self._whole:
-                logits = self.model(input_ids=input_ids, use_cache=False).logits
-                return _sum_of_losses(logits[:, :-1][rows, columns], targets, scale)
-            hidden = body(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
+                logits = self.model(input_ids=input_ids, **more).logits
+                return _sum_of_losses(logits[rows, columns], targets, scale)
+            hidden = body(self.model)(input_ids=input_ids, **more).last_hidden_state
             if not len(targets):
                 return hidden.float().sum() * 0.0
-            return self._chunked(hidden[:, :-1][rows, columns], targets, scale)
+            return self._chunked(hidden[rows, columns], targets, scale)
 
     def _chunked(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         size = max(1, LOGITS_AT_ONCE // vocabulary(self.model))
@@ -76,7 +95,8 @@ class WeightedLoss(nn.Module):
     def _of_chunk(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
         return _sum_of_losses(logits_of(self.model, hidden), targets, scale)
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The surroundings in which the model computes in its format."""
         enabled = self._dtype != torch.float32
         return torch.autocast(device.type, dtype=self._dtype, enabled=enabled)
 
