@@ -22,6 +22,8 @@ OLDER: dict[str, tuple[str, ...]] = {
     "lora_target_modules": ("target_modules",),
     "model_id_or_path": ("model",),
     "option": ("template_options",),
+    "packing_length": ("tokens_per_batch",),
+    "padding_free": ("packing",),
     "plugin": ("external_plugins",),
     "sft_type": ("tuner_type",),
     "template_type": ("template",),
@@ -31,7 +33,7 @@ OLDER: dict[str, tuple[str, ...]] = {
 }
 """Older spelling -> today's names; the first that the settings have is meant."""
 
-SHORT = frozenset({"agent", "option", "plugin", "truncation"})
+SHORT = frozenset({"agent", "option", "packing_length", "padding_free", "plugin", "truncation"})
 """Spellings that are as good as the name itself: they are not remarked upon."""
 
 

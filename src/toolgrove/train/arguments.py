@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ConfigError
-from toolgrove.train.ranks import ranks
 from toolgrove.train.recipe import SftSettings
 
 if TYPE_CHECKING:
@@ -16,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def training_arguments(
-    settings: SftSettings, run: Path, placement: Placement, *, validate: bool
+    settings: SftSettings, run: Path, placement: Placement, accumulation: int, *, validate: bool
 ) -> TrainingArguments:
-    """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not."""
+    """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not.
+
+    ``accumulation`` is how many batches each process takes in an optimizer step.
+    """
     import torch
     from transformers import TrainingArguments
 
@@ -27,9 +29,9 @@ def training_arguments(
             output_dir=str(run),
             **_optimization(settings),
             **_rhythm(settings, validate=validate),
-            per_device_train_batch_size=settings.per_device_train_batch_size,
+            per_device_train_batch_size=settings.per_device_train_batch_size or 1,
             per_device_eval_batch_size=settings.per_device_eval_batch_size,
-            gradient_accumulation_steps=settings.accumulation(ranks()),
+            gradient_accumulation_steps=accumulation,
             seed=settings.seed,
             data_seed=settings.data_seed,
             dataloader_num_workers=settings.dataloader_num_workers,

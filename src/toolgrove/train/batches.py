@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from torch.utils.data import Dataset, Sampler
 
 from toolgrove.encoding.cache import CachedSequences
 from toolgrove.encoding.encoded import Encoded
+from toolgrove.encoding.forest import grow
+from toolgrove.encoding.packs import Pack, PackPlan, Slots, schedule
+from toolgrove.train.layout import Layout
 
 _POOL_BATCHES = 50
 
@@ -51,6 +54,15 @@ class Share(NamedTuple):
 
     rank: int = 0
     ranks: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Sequences, how batches of a process's share of them are drawn, and made into tensors."""
+
+    sequences: Sequences
+    batches: Callable[[Share], Sampler[list[int]]]
+    collate: Callable[[Any], dict[str, Any]]
 
 
 class LengthBatches(Sampler[list[int]]):
@@ -122,11 +134,41 @@ class LengthBatches(Sampler[list[int]]):
         return len(batch) <= self._plan.rows
 
 
-def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
-    """Pads rows on the right: ``input_ids``, ``weights`` (padding weighs 0), ``rows``, ``tokens``.
+class PackBatches(Sampler[list[int]]):
+    """The rows of one pack after the other, of this process's share of the packs.
 
-    ``rows`` are the sequences' numbers, ``tokens`` how many real tokens there are. No items make a
-    batch of one untrained token, so that a process without work can keep step with the others.
+    Laws as of ``LengthBatches``; ``turns`` packs on each process make an optimizer step.
+    """
+
+    def __init__(
+        self, packs: Sequence[Pack], plan: PackPlan, turns: int, share: Share | None = None
+    ) -> None:
+        self._packs = packs
+        self._plan = plan
+        self._share = share or Share()
+        self._slots = Slots(turns, self._share.ranks)
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose packs come next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        turns, ranks = self._slots
+        steps, rest = divmod(len(self._packs), turns * ranks)
+        return steps * turns + -(-rest // ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        lines = schedule(self._packs, self._plan, self._epoch, self._slots)
+        for number in lines[self._share.rank]:
+            yield [] if number < 0 else list(self._packs[number].rows)
+
+
+def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
+    """Pads rows on the right: ``input_ids`` and ``weights`` (padding weighs 0), with ``counts``.
+
+    No items make a batch of one untrained token, so that a process without work can keep step
+    with the others.
     """
     longest = max((len(encoded) for _, encoded in items), default=1)
     lines = max(len(items), 1)
@@ -138,6 +180,38 @@ def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
     return {
         "input_ids": input_ids,
         "weights": weights,
+        **_counts(items),
+    }
+
+
+def collate_forest(
+    items: Sequence[tuple[int, Encoded]], *, share: bool = True
+) -> dict[str, Tensor | dict[str, Any]]:
+    """Rows as one forest: ``input_ids``, the ``weights`` of its targets, its ``tree``, ``counts``.
+
+    No items make a forest of one untrained token.
+    """
+    idle = Encoded([0], [0.0], [])
+    forest = grow([encoded for _, encoded in items] or [idle], share=share)
+    return {
+        "input_ids": torch.tensor([forest.ids]),
+        "weights": torch.tensor([target.weight for target in forest.targets]),
+        "tree": {
+            "positions": torch.tensor(forest.positions),
+            "at": torch.tensor([target.at for target in forest.targets], dtype=torch.long),
+            "targets": torch.tensor([target.id for target in forest.targets], dtype=torch.long),
+            "layout": Layout(forest.nodes),
+        },
+        **_counts(items),
+    }
+
+
+def _counts(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
+    """The sequences' numbers; of all rows in full: tokens, trained tokens, sum of weights."""
+    rows = [encoded for _, encoded in items]
+    return {
         "rows": torch.tensor([number for number, _ in items], dtype=torch.long),
-        "tokens": torch.tensor(sum(len(encoded) for _, encoded in items)),
+        "tokens": torch.tensor(sum(map(len, rows))),
+        "trained": torch.tensor(sum(row.trained for row in rows)),
+        "weight": torch.tensor(sum(sum(row.weights) for row in rows), dtype=torch.float32),
     }

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import ConfigError
 
+ROWS_PER_STEP = 16
+"""About how many sequences make an optimizer step where no setting says otherwise."""
+
 
 class SftSettings(CommandSettings):
     """Everything that decides a supervised fine-tuning run; its recipe repeats the run."""
@@ -164,17 +167,29 @@ class SftSettings(CommandSettings):
     max_steps: int = -1
     """Stop after this many optimizer steps; -1 goes by epochs."""
 
-    per_device_train_batch_size: int = Field(1, ge=1)
-    """Sequences per forward pass and device."""
+    forest: Literal["auto", "on", "off"] = "auto"
+    """Compute a beginning that sequences share once, exactly, and pad nothing: where the model can
+    do so (auto), or stop where it cannot (on)."""
+
+    forest_mix: int = Field(8, ge=1)
+    """At most so many sequences of one prefix in an optimizer step, as far as there are others."""
+
+    packing: bool = False
+    """With forest off: sequences one behind the other without padding; none sees another."""
+
+    per_device_train_batch_size: int | None = Field(None, ge=1)
+    """Sequences per forward pass and device; left out, 1, or in a forest what fits in 4096 tokens,
+    16 at most."""
 
     tokens_per_batch: int | None = Field(None, ge=1)
-    """Batches of as many sequences of like length as fit in this many tokens, padding included."""
+    """Batches of as many sequences as fit in this many tokens: those of a forest after sharing,
+    else those of like length with their padding."""
 
     gradient_accumulation_steps: int | None = Field(None, ge=1)
     """Batches per optimizer step; left out, as many as make about 16 sequences."""
 
     group_by_length: bool = True
-    """Put sequences of like length into one batch."""
+    """Put sequences of like length into one batch, where they are padded."""
 
     per_device_eval_batch_size: int = Field(8, ge=1)
     """Sequences per forward pass and device in validation."""
@@ -230,7 +245,7 @@ class SftSettings(CommandSettings):
             raise ValueError("give dataset or cached_dataset, not both")
         if self.val_dataset and self.split_dataset_ratio:
             raise ValueError("give val_dataset or split_dataset_ratio, not both")
-        if self.tokens_per_batch and self.per_device_train_batch_size != 1:
+        if self.tokens_per_batch and self.per_device_train_batch_size:
             raise ValueError("give tokens_per_batch or per_device_train_batch_size, not both")
         if self.save_only_model and (self.resume or self.resume_from_checkpoint):
             raise ValueError("save_only_model leaves nothing to resume from")
@@ -243,13 +258,15 @@ class SftSettings(CommandSettings):
             return self.learning_rate
         return 1e-4 if self.tuner_type == "lora" else 1e-5
 
-    def accumulation(self, ranks: int) -> int:
-        """Batches per optimizer step on each of the ranks."""
+    def accumulation(self, ranks: int, rows: float | None = None) -> int:
+        """Batches per optimizer step on each of the ranks; ``rows`` is how many a batch has."""
         if self.gradient_accumulation_steps is not None:
             return self.gradient_accumulation_steps
         if self.tokens_per_batch is not None:
             return 1
-        return max(1, -(-16 // (self.per_device_train_batch_size * ranks)))
+        if rows is None or self.per_device_train_batch_size:
+            return max(1, -(-ROWS_PER_STEP // ((self.per_device_train_batch_size or 1) * ranks)))
+        return max(1, round(ROWS_PER_STEP / (rows * ranks)))
 
     def options(self) -> dict[str, Any]:
         """The chat template's variables."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.train.prepare import Prepared, prepare, show_sample
-from toolgrove.train.ranks import agreed_folder, local_ranks, rank
+from toolgrove.train.ranks import agreed_folder, local_ranks, rank, ranks
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import (
     DIALECT,
@@ -110,7 +110,7 @@ def _train(job: _Job, prepared: Prepared) -> SftResult:
     except torch.OutOfMemoryError as error:
         raise ModelError(
             "the device's memory is full",
-            hint="lower --per_device_train_batch_size or --max_length, or turn on"
+            hint="lower --tokens_per_batch or --max_length, or turn on"
             " --gradient_checkpointing true",
         ) from error
 
@@ -169,21 +169,16 @@ def _trainer(job: _Job, prepared: Prepared, placement: Placement) -> SftTrainer:
 
     from toolgrove.models.quiet import quiet_transformers
     from toolgrove.train.arguments import training_arguments
-    from toolgrove.train.batches import Plan, Sequences
+    from toolgrove.train.source import feed
     from toolgrove.train.trainer import SftTrainer
 
-    settings = job.settings
     model = _model(job, placement)
-    plan = Plan(
-        rows=settings.per_device_train_batch_size,
-        tokens=settings.tokens_per_batch,
-        by_length=settings.group_by_length,
-        seed=settings.data_seed,
-    )
-    val = Sequences(prepared.val) if prepared.val else None
+    fed = feed(job.settings, model, (prepared.train, prepared.val), ranks())
     with quiet_transformers():
-        args = training_arguments(settings, job.run, placement, validate=val is not None)
-        trainer = SftTrainer(model, args, Sequences(prepared.train), plan, val)
+        args = training_arguments(
+            job.settings, job.run, placement, fed.accumulation, validate=fed.val is not None
+        )
+        trainer = SftTrainer(model, args, fed.train, fed.val)
     trainer.remove_callback(PrinterCallback)
     trainer.tokenizer_folder = job.folder
     return trainer

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainingArguments
 from toolgrove.core.errors import ModelError
 from toolgrove.models.merge import copy_tokenizer
 from toolgrove.models.quiet import quiet_transformers
-from toolgrove.train.batches import LengthBatches, Plan, Sequences, Share, collate
+from toolgrove.train.batches import Share, Source
 from toolgrove.train.loss import WeightedLoss
 
 
@@ -47,28 +47,30 @@ class SftTrainer(Trainer):
         self,
         model: WeightedLoss,
         args: TrainingArguments,
-        train: Sequences,
-        plan: Plan,
-        val: Sequences | None = None,
+        train: Source,
+        val: Source | None = None,
     ) -> None:
         self.loss_is_scaled_for_ga = True
-        super().__init__(model=model, args=args, train_dataset=train, eval_dataset=val)
-        self.plan = plan
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train.sequences,
+            eval_dataset=val and val.sequences,  # pyright: ignore
+        )
+        self._sources = train, val
         self.counts = Counts()
         self.tokenizer_folder: Path | None = None
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches by the plan; each process takes its own share."""
-        sequences: Any = self.train_dataset
-        return self._loader(sequences, self.plan)
+        """Batches as the source has them; each process takes its own share."""
+        return self._loader(self._sources[0])
 
-    def _loader(self, sequences: Sequences, plan: Plan) -> DataLoader[Any]:
-        lengths = sequences.lengths()
+    def _loader(self, source: Source) -> DataLoader[Any]:
         share = Share(self.args.process_index, self.args.world_size)
         return EpochLoader(
-            sequences,
-            batch_sampler=LengthBatches(lengths, plan, share),
-            collate_fn=collate,
+            source.sequences,
+            batch_sampler=source.batches(share),
+            collate_fn=source.collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.device.type == "cuda",
             generator=torch.Generator(),  # keeps the loader away from dropout's random numbers
@@ -76,19 +78,14 @@ class SftTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """The sum of weights of an optimizer step; counts its tokens on the way."""
-        weights = [batch["weights"][:, 1:] for batch in batch_samples]
-        sums = torch.stack(
-            [
-                torch.stack([w.sum() for w in weights]).sum(),
-                torch.stack([(w > 0).sum() for w in weights]).sum().float(),
-                torch.stack([batch["tokens"] for batch in batch_samples]).sum().float(),
-            ]
-        ).double()
+        names = ("weight", "trained", "tokens")
+        each = [torch.stack([batch[name] for name in names]).double() for batch in batch_samples]
+        sums = torch.stack(each).sum(0)
         if self.args.world_size > 1:
             sums = self.accelerator.reduce(sums.float().to(device), "sum").double()  # pyright: ignore
         self.counts.trained += int(sums[1])
         self.counts.tokens += int(sums[2])
-        return sums[0].float().to(device)
+        return (sums[0] if sums[0] > 0 else torch.ones_like(sums[0])).float().to(device)
 
     def compute_loss(
         self,
@@ -98,7 +95,7 @@ class SftTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """This batch's part of the step's loss; ModelError names the rows when it is not finite."""
-        total = model(input_ids=inputs["input_ids"], weights=inputs["weights"])
+        total = model(**_for_model(inputs))
         if not bool(torch.isfinite(total)):
             raise self._not_finite(inputs["rows"])
         loss = total / num_items_in_batch * self.args.world_size
@@ -121,16 +118,15 @@ class SftTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """The weighted loss over all validation sequences."""
-        sequences: Any = eval_dataset or self.eval_dataset
+        source: Any = eval_dataset or self._sources[1]
         model: Any = self.model_wrapped
-        rows = Plan(rows=self.args.per_device_eval_batch_size, seed=self.plan.seed)
         sums = torch.zeros(2, device=self.args.device)
         model.eval()
         with torch.no_grad():
-            for batch in self._loader(sequences, rows):
+            for batch in self._loader(source):
                 inputs: Any = self._prepare_inputs(batch)
-                sums[0] += model(input_ids=inputs["input_ids"], weights=inputs["weights"])
-                sums[1] += inputs["weights"][:, 1:].sum()
+                sums[0] += model(**_for_model(inputs))
+                sums[1] += inputs["weight"]
         if self.args.world_size > 1:
             sums: Any = self.accelerator.reduce(sums, "sum")
         metrics = {f"{metric_key_prefix}_loss": float(sums[0] / sums[1])}
@@ -170,3 +166,7 @@ class SftTrainer(Trainer):
                 f"the checkpoint lacks {len(missing)} weights, such as {sorted(missing)[0]}",
                 where=resume_from_checkpoint,
             )
+
+
+def _for_model(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: inputs[name] for name in ("input_ids", "weights", "tree") if name in inputs}
