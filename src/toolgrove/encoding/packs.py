@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -28,7 +28,8 @@ _AREA_PER_TOKEN = 4096
 class PackPlan:
     """How packs are made: at most so many tokens after sharing, at most so many rows.
 
-    ``mix`` bounds how many rows of one prefix meet in an optimizer step.
+    ``mix`` bounds how many rows of one prefix meet in an optimizer step. Rows are looked at
+    ``window`` at a time, which bounds memory; only those of one window share.
     """
 
     tokens: int | None = None
@@ -36,6 +37,7 @@ class PackPlan:
     mix: int = 8
     share: bool = True
     seed: int = 42
+    window: int = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +91,38 @@ def pack(rows: Sequence[Encoded], plan: PackPlan) -> Packing:
     prefix, unless there was no other prefix to fill it with. The same rows and plan give the same
     packs.
     """
-    rng = random.Random(f"{plan.seed}/packs")
-    ids = [row.ids for row in rows]
+    packs: list[Pack] = []
+    longer: list[int] = []
+    tokens = families = 0
+    for first in range(0, len(rows), plan.window):
+        ids = [row.ids for row in rows[first : first + plan.window]]
+        made = _window(ids, plan, f"{plan.seed}/packs/{first}")
+        packs += [_moved(one, first, families) for one in made]
+        families = 1 + max(max(one.kin) for one in packs)
+        tokens += sum(map(len, ids))
+        limit = plan.tokens or max(map(len, ids))
+        longer += [first + number for number, row in enumerate(ids) if len(row) > limit]
+    return Packing(packs, Sharing(tokens, sum(one.tokens for one in packs)), longer)
+
+
+def _window(ids: Sequence[Sequence[int]], plan: PackPlan, seed: str) -> list[Pack]:
+    rng = random.Random(seed)
     order = walk(ids, rng.shuffle) if plan.share else _by_length(ids, rng)
     bundles = _bundles(ids, order, plan)
     shared = _Shared([bundle.before for bundle in bundles])
     rng.shuffle(bundles)
-    packs = [_pack(ids, chosen, plan) for chosen in _filled(bundles, plan, shared)]
-    total = Sharing(sum(map(len, ids)), sum(p.tokens for p in packs))
-    limit = plan.tokens or max(map(len, ids), default=0)
-    return Packing(packs, total, [n for n, row in enumerate(ids) if len(row) > limit])
+    return [_pack(ids, chosen, plan) for chosen in _filled(bundles, plan, shared)]
 
 
-def pack_stream(
-    rows: Iterable[Encoded], plan: PackPlan, window: int = 4096
-) -> Iterator[list[Encoded]]:
-    """The rows of a stream in packs, planned over ``window`` rows at a time."""
+def _moved(one: Pack, rows: int, families: int) -> Pack:
+    kin = Counter({name + families: count for name, count in one.kin.items()})
+    return replace(one, rows=tuple(row + rows for row in one.rows), kin=kin)
+
+
+def pack_stream(rows: Iterable[Encoded], plan: PackPlan) -> Iterator[list[Encoded]]:
+    """The rows of a stream in packs, planned over a window of rows at a time."""
     stream = iter(rows)
-    while held := list(islice(stream, window)):
+    while held := list(islice(stream, plan.window)):
         for made in pack(held, plan).packs:
             yield [held[number] for number in made.rows]
 

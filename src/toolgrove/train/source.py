@@ -53,7 +53,7 @@ def feed(
     """
     train, val = sequences
     wanted = settings.forest != "off" or settings.packing
-    if not wanted or not _able(settings, loss, max(map(len, [*train, *val]))):
+    if not wanted or not _able(settings, loss, max(_lengths(train) + _lengths(val))):
         return _padded(settings, train, val, ranks)
     plan = _plan(settings, train)
     packing = pack(train, plan)
@@ -85,7 +85,7 @@ def _able(settings: SftSettings, loss: WeightedLoss, longest: int) -> bool:
 def _plan(settings: SftSettings, train: Sequence[Encoded]) -> PackPlan:
     tokens, rows = settings.tokens_per_batch, settings.per_device_train_batch_size
     if tokens is None and rows is None:
-        tokens = max(TOKENS_PER_PACK, *map(len, train))
+        tokens = max(TOKENS_PER_PACK, *_lengths(train))
         rows = ROWS_PER_STEP
     return PackPlan(
         tokens=tokens,
@@ -120,8 +120,11 @@ def _padded(
 
 
 def _rows(rows: Sequence[Encoded], plan: Plan) -> Source:
-    lengths = [len(row) for row in rows]
-    return Source(Sequences(rows), partial(LengthBatches, lengths, plan), collate)
+    return Source(Sequences(rows), partial(LengthBatches, _lengths(rows), plan), collate)
+
+
+def _lengths(rows: Sequence[Encoded]) -> list[int]:
+    return Sequences(rows).lengths()
 
 
 def _tell(
