@@ -11,6 +11,7 @@ from toolgrove.templates.base import AgentTemplate
 from toolgrove.templates.expressible import expressible
 from toolgrove.templates.grammar import (
     Grammar,
+    Opening,
     any_text,
     choice,
     optional,
@@ -27,13 +28,16 @@ class Request(NamedTuple):
     """Which replies are asked for.
 
     ``tool_choice`` is ``auto``, ``required``, ``none``, the name of a tool, or OpenAI's object that
-    names one. ``prompt`` is what the reply continues.
+    names one. ``prompt`` is what the reply continues. ``at_once``: a call that is required comes
+    before any text. ``schema``: what is no call is one JSON value that is valid for it.
     """
 
     tools: tuple[Tool, ...]
     tool_choice: str | Mapping[str, Any] = _AUTO
     parallel: bool = True
     prompt: str = ""
+    at_once: bool = False
+    schema: JSON | None = None
 
 
 class Constraint(NamedTuple):
@@ -67,7 +71,13 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         never = (*never, *grammar.never, *marks)
         body = _body(grammar, required, never) if tools else _text(grammar, never)
         notes = (*notes, *grammar.notes) if tools else ()
+        body = _at_once(grammar.openings) if required and request.at_once else body
     ends = [mark for mark in chat.wrappers if mark not in chat.think[:2]]
+    if request.schema is not None and not required:
+        openings = grammar.openings if grammar is not None and tools else ()
+        schema, more = _held_schema(request.schema)
+        body, notes = _json(schema, openings), (*notes, *more)
+        body = sequence(optional(choice(ends)), body) if ends else body
     if ends:
         body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
     whole = _after_thinking(body, chat, request.prompt)
@@ -96,6 +106,25 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
             hint=did_you_mean(asked, names) or "auto, required, none, or a tool's name",
         )
     return True, named[:1], False
+
+
+def _at_once(openings: Sequence[Opening]) -> JSON:
+    """Calls without text before them; white space may stand there, as some families write it."""
+    return sequence(pattern(r"\s{0,8}"), choice([sequence(o.mark, o.rest) for o in openings]))
+
+
+def _json(schema: JSON, openings: Sequence[Opening]) -> JSON:
+    """One JSON value or, where there are openings, calls instead."""
+    value = sequence(pattern(r"\s{0,8}"), {"type": "json_schema", "json_schema": schema})
+    return choice([value, _at_once(openings)]) if openings else value
+
+
+def _held_schema(schema: JSON) -> tuple[JSON, tuple[str, ...]]:
+    """The schema as a grammar can hold it, and what was left out, in words."""
+    name = "response_format"
+    spec: JSON = {"type": "function", "function": {"name": name, "parameters": schema}}
+    held = expressible([Tool(spec)])
+    return held.tools[0].parameters, tuple(n.replace("tool ", "", 1) for n in held.notes)
 
 
 def _text(grammar: Grammar, never: Sequence[str]) -> JSON:

@@ -121,7 +121,11 @@ class Dialect:
         turn of valid calls that the dialect writes is admitted, arguments in any order, where
         ``grammar_notes`` says nothing else.
         """
-        request = Request(tuple(tools), choice, parallel, prompt)
+        return self.reply_grammar(Request(tuple(tools), choice, parallel, prompt), strict=strict)
+
+    def reply_grammar(self, request: Request, *, strict: bool = False) -> JSON:
+        """``grammar`` of a request in one value, which can ask for more: a required call before any
+        text, and JSON that is valid for a schema where there is no call."""
         made = constraint(self.chat, self.agent, request)
         if strict and made.notes:
             more = f"; and {len(made.notes) - 1} more" if made.notes[1:] else ""

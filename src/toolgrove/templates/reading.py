@@ -99,6 +99,11 @@ class Reader:
         self._limit = NO_LIMIT
         self._look_at = 0
 
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that are certain so far."""
+        return tuple(self._calls)
+
     def feed(self, text: str) -> list[Delta]:
         """What the new text makes certain."""
         self._buffer += text
