@@ -34,7 +34,7 @@ class LocalEngine:
 
         self.model = model
         self.tok = tok
-        self._eos = frozenset(eos) | _declared_eos(model)
+        self.ends = frozenset(eos) | _declared_eos(model)
         self._adapters: list[str] = []
         self._active: str | None = None
         self._constrainers: dict[tuple[str, ...], Constrainer] = {}
@@ -115,7 +115,7 @@ class LocalEngine:
         """
         self._check(prompts)
         wanted = {row: held for row, held in enumerate(grammars) if held is not None}
-        constrainer = self._constrainer(sampling) if wanted else None
+        constrainer = self.constrainer(sampling.stop) if wanted else None
         for rows in _batches(prompts):
             matchers = {
                 row: constrainer.matcher(wanted[row])
@@ -125,21 +125,30 @@ class LocalEngine:
             chooser = _Chooser(sampling, rows, matchers)
             yield from self._batch({row: prompts[row] for row in rows}, sampling, chooser)
 
-    def _constrainer(self, sampling: Sampling) -> Constrainer:
+    def constrainer(self, stops: Sequence[str]) -> Constrainer:
+        """What holds replies to grammars, until one of these stops or an end that the model
+        declares; kept. ModelError when xgrammar is not installed."""
         from toolgrove.encoding.constrain import Constrainer
 
-        if sampling.stop not in self._constrainers:
-            ends = [token for token, number in self.tok.control_ids.items() if number in self._eos]
+        control = self.tok.control_ids
+        key = tuple(stop for stop in stops if stop in control)
+        if key not in self._constrainers:
+            ends = [token for token, number in control.items() if number in self.ends]
             size = int(self.model.config.get_text_config().vocab_size)
             try:
-                made = Constrainer(self.tok, [*sampling.stop, *ends], size)
+                made = Constrainer(self.tok, [*key, *ends], size)
             except ModuleNotFoundError as error:
                 raise ModelError(
                     "replies can only be held to a grammar with xgrammar",
                     hint="pip install 'toolgrove[grammar]'",
                 ) from error
-            self._constrainers[sampling.stop] = made
-        return self._constrainers[sampling.stop]
+            self._constrainers[key] = made
+        return self._constrainers[key]
+
+    @property
+    def context(self) -> int:
+        """The most tokens that a prompt and its reply may have together."""
+        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 30)
 
     def _is_peft(self) -> bool:
         return hasattr(self.model, "peft_config")
@@ -151,7 +160,7 @@ class LocalEngine:
             raise ModelError(f'no adapter "{name}"', hint=near or f"loaded: {known}")
 
     def _check(self, prompts: Sequence[Sequence[int]]) -> None:
-        limit = self._context()
+        limit = self.context
         for index, prompt in enumerate(prompts):
             if not prompt:
                 raise ModelError("an empty prompt", where=f"prompt {index}")
@@ -161,9 +170,6 @@ class LocalEngine:
                     where=f"prompt {index}",
                     hint=f"this model's context is {limit} tokens",
                 )
-
-    def _context(self) -> int:
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 30)
 
     def _bare(self) -> AbstractContextManager[Any]:
         if self._is_peft() and self._active is None:
@@ -180,7 +186,7 @@ class LocalEngine:
         stop_ids, stop_texts = self._stops(sampling)
         replies = {row: ReplyText(self.tok.decode, stop_texts) for row in prompts}
         room = {
-            row: min(sampling.max_new_tokens, self._context() - len(prompt))
+            row: min(sampling.max_new_tokens, self.context - len(prompt))
             for row, prompt in prompts.items()
         }
         with torch.inference_mode(), self._bare():
@@ -207,10 +213,10 @@ class LocalEngine:
         return Chunk(row, (token,), text, Finish.STOP if ended else Finish.LENGTH)
 
     def _stops(self, sampling: Sampling) -> tuple[frozenset[int], tuple[str, ...]]:
-        """The stops that are single tokens, and those that must be looked for in the text."""
-        ids = {stop: self.tok.token_id(stop) for stop in sampling.stop}
+        """The stops that are control tokens, and those that must be looked for in the text."""
+        ids = {stop: self.tok.control_ids.get(stop) for stop in sampling.stop}
         texts = tuple(stop for stop, token in ids.items() if token is None)
-        return self._eos | {token for token in ids.values() if token is not None}, texts
+        return self.ends | {token for token in ids.values() if token is not None}, texts
 
 
 def _declared_eos(model: Any) -> frozenset[int]:

@@ -223,3 +223,12 @@ def test_a_grammar_without_its_library_is_an_error_that_names_it(engine, tok, mo
     with pytest.raises(ModelError, match="xgrammar") as caught:
         generate(engine, prompts_of(tok)[:1], Sampling(4), [TURN])
     assert "toolgrove[grammar]" in (caught.value.hint or "")
+
+
+def test_a_stop_that_is_a_word_of_the_vocabulary_is_found_inside_others(engine, tok):
+    prompt = tok.encode("What is the weather in Paris?")
+    free = generate(engine, [prompt], Sampling(16))[0]
+    texts = [tok.decode([token]) for token in free.ids]
+    stop = next(text[1] for text in texts if len(text) > 1 and text[1] not in texts)
+    reply = generate(engine, [prompt], Sampling(16, stop=(stop,)))[0]
+    assert reply.text == free.text[: free.text.index(stop)]
