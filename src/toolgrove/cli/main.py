@@ -32,6 +32,7 @@ COMMANDS = {
     "infer": Command(
         "Chat with a model, its tool calls shown as calls.", "InferSettings", "dataset"
     ),
+    "deploy": Command("Serve a model over OpenAI's API.", "DeploySettings"),
     "eval": Command("Measure how well a model calls tools.", "EvalCommand"),
     "check": Command("Say what is wrong with data, and mend it.", "CheckSettings", "dataset"),
     "render": Command("Write rows as a model reads them.", "RenderSettings", "dataset"),
@@ -46,13 +47,16 @@ COMMANDS = {
 EXTRAS = {
     "accelerate": "train",
     "datasets": "train",
+    "fastapi": "serve",
     "gguf": "train",
     "matplotlib": "train",
     "peft": "train",
+    "prometheus_client": "serve",
     "pyarrow": "train",
     "safetensors": "train",
     "torch": "train",
     "transformers": "train",
+    "uvicorn": "serve",
     "xgrammar": "grammar",
 }
 """Which extra brings a library that a small install lacks."""

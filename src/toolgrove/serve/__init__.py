@@ -1,0 +1,1 @@
+"""Serving: an OpenAI-compatible server whose tool calls are read, streamed and held to schemas."""
