@@ -6,10 +6,10 @@ import torch
 from toolgrove.models.adapters import Lora, add_lora
 from toolgrove.models.load import load_model
 from toolgrove.train import probe
-from toolgrove.train.attention import NAME
+from toolgrove.train.attention import NAME, tree_attention
 from toolgrove.train.layout import Layout
 from toolgrove.train.loss import WeightedLoss
-from toolgrove.train.probe import LIMITS, set_to_forests
+from toolgrove.train.probe import APART, set_to_forests
 
 SHAPE = {
     "vocab_size": 512,
@@ -62,7 +62,7 @@ def test_a_model_that_is_partly_recurrent_cannot():
     )
     loss = of(config)
     before = loss.config._attn_implementation
-    assert "off" in set_to_forests(loss, 10)
+    assert "another branch" in set_to_forests(loss, 10)
     assert loss.config._attn_implementation == before
 
 
@@ -97,17 +97,34 @@ def test_what_sees_too_much_is_found(llama, dtype, monkeypatch):
     monkeypatch.setattr(probe, "register", lambda: AttentionInterface.register(NAME, blind))
     loss = WeightedLoss(load_model(llama, dtype), dtype)
     why = set_to_forests(loss, 10)
-    assert "off" in why
-    off = float(why.split()[-2].rstrip("%")) / 100
-    assert off > 2 * LIMITS[dtype]
+    assert "another branch changes" in why
+    assert float(why.split()[-1].rstrip("%")) / 100 > 5 * APART[dtype]
     monkeypatch.undo()
     assert set_to_forests(loss, 10) == ""
 
 
-def test_rows_are_sorted_as_the_leaves_of_their_forest():
-    from toolgrove.encoding.encoded import Encoded
-    from toolgrove.encoding.forest import grow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_positions_that_do_not_restart_are_found(llama, dtype, monkeypatch):
+    monkeypatch.setattr(Layout, "positions", property(lambda layout: torch.arange(len(layout))))
+    loss = WeightedLoss(load_model(llama, dtype), dtype)
+    assert "another branch changes" in set_to_forests(loss, 10)
 
-    nodes = grow([Encoded(list(ids), [0.0] * len(ids), []) for ids in probe.ROWS]).nodes
-    leaves = [n for n, node in enumerate(nodes) if node.below == node.end]
-    assert [len(Layout(nodes).path(n)) for n in leaves] == [len(ids) for ids in probe.ROWS]
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_that_is_not_the_models_own_is_found(llama, dtype, monkeypatch):
+    from transformers import AttentionInterface
+
+    def flatter(module, query, key, value, mask, **asked):
+        return tree_attention(module, query * 0.3, key, value, mask, **asked)
+
+    monkeypatch.setattr(probe, "register", lambda: AttentionInterface.register(NAME, flatter))
+    loss = WeightedLoss(load_model(llama, dtype), dtype)
+    why = set_to_forests(loss, 10)
+    assert "in a forest a token's logits are" in why
+
+
+def test_the_forests_are_sorted_and_differ_in_one_branch():
+    first, second = probe.FORESTS
+    assert first == sorted(first)
+    assert second == sorted(second)
+    assert first[1:] == second[:2]
