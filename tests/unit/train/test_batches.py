@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from toolgrove.core.spans import Kind
 from toolgrove.encoding.encoded import Encoded, TokenSpan
-from toolgrove.train.batches import LengthBatches, Plan, Share, collate
+from toolgrove.encoding.packs import PackPlan, pack
+from toolgrove.models.load import load_model
+from toolgrove.train.batches import (
+    LengthBatches,
+    PackBatches,
+    Plan,
+    Share,
+    collate,
+    collate_forest,
+)
+from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.probe import set_to_forests
 
 
 def sequence(length, trained=1):
@@ -93,3 +104,48 @@ def test_the_order_does_not_depend_on_what_was_asked_before(epoch):
         list(used)
     used.set_epoch(epoch)
     assert list(used) == batches_of(lengths, Plan(rows=3), epoch)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    st.integers(1, 60),
+    st.integers(0, 2),
+    st.integers(1, 3),
+    st.integers(1, 3),
+)
+def test_processes_share_the_packs_and_keep_step(lengths, tokens, epoch, turns, ranks):
+    plan = PackPlan(tokens=tokens)
+    packs = pack([sequence(length) for length in lengths], plan).packs
+    shares = [PackBatches(packs, plan, turns, Share(rank, ranks)) for rank in range(ranks)]
+    for share in shares:
+        share.set_epoch(epoch)
+    drawn = [list(share) for share in shares]
+    assert {len(share) for share in drawn} == {len(share) for share in shares}
+    assert len({len(share) for share in drawn}) == 1
+    assert sorted(row for share in drawn for batch in share for row in batch) == list(
+        range(len(lengths))
+    )
+
+
+def test_collating_a_forest_counts_its_rows_in_full():
+    batch = collate_forest([(4, sequence(3)), (9, sequence(5, trained=2))])
+    assert batch["input_ids"].tolist() == [[0, 1, 2, 3, 4]]
+    assert batch["tree"]["positions"].tolist() == [0, 1, 2, 3, 4]
+    assert batch["tree"]["at"].tolist() == [1, 2, 3]
+    assert batch["tree"]["targets"].tolist() == [2, 3, 4]
+    assert batch["rows"].tolist() == [4, 9]
+    assert [int(batch[name]) for name in ("tokens", "trained", "weight")] == [8, 3, 3]
+    apart = collate([(4, sequence(3)), (9, sequence(5, trained=2))])
+    assert [int(apart[name]) for name in ("tokens", "trained", "weight")] == [8, 3, 3]
+
+
+def test_a_forest_with_nothing_to_learn_has_gradients_of_zero(llama):
+    loss = WeightedLoss(load_model(llama, torch.float32))
+    assert set_to_forests(loss, 1) == ""
+    for idle in (collate_forest([]), collate_forest([(0, sequence(9, trained=0))])):
+        value = loss(idle["input_ids"], idle["weights"], idle["tree"])
+        value.backward()
+        assert value.item() == 0
+        assert float(idle["weight"]) == 0
+        assert all(p.grad is None or not p.grad.any() for p in loss.parameters())
+        assert loss.model.model.norm.weight.grad is not None
