@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 CORES = 2
+WHEN = {
+    "before": "before training",
+    "after": "after training",
+    "free": "after training, calls not held to schemas",
+}
 LIMIT_S = 600.0
 LIMIT_MB = 8192
 UNCOUNTED = {"fetch"}
@@ -61,12 +66,12 @@ def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "conditions": f"share = of the promised {LIMIT_S:.0f} s; {conditions()}",
             }
         )
-    for when in ("before", "after"):
+    for when in WHEN:
         for score in report[when]["scores"]:
             right = score["arguments"]
             entries.append(
                 {
-                    "name": f"demo, {score['category']} {when} training",
+                    "name": f"demo, {score['category']}, {WHEN[when]}",
                     "share": round(right["share"], 4),
                     "unit": "share of right calls",
                     "conditions": f"{score['cases']} cases, 95 % interval (Wilson) "

@@ -6,7 +6,7 @@ import gc
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 EVALUATION = ("simple_python", "multiple")
 """The categories that are measured; training rows are kept apart from all of their cases."""
 
+BEFORE, AFTER, FREE = "before", "after", "free"
+"""The stages that measure, and their folders; in ``FREE`` calls are not held to schemas."""
+
+WORDS = {
+    BEFORE: "evaluating before the training",
+    AFTER: "evaluating after the training",
+    FREE: "evaluating once more, calls not held to their schemas",
+}
+
 QUESTION = "What will the weather be like in Lisbon tomorrow, in celsius?"
 WEATHER: JSON = {
     "type": "function",
@@ -45,6 +54,14 @@ WEATHER: JSON = {
     },
 }
 """A tool of no data set, to try the tuned model with."""
+
+
+class Measured(NamedTuple):
+    """The base model; the tuned one; the tuned one with calls that are not held to schemas."""
+
+    before: Report
+    after: Report
+    free: Report
 
 
 class DemoSettings(Settings):
@@ -110,16 +127,18 @@ def run(settings: DemoSettings) -> int:
     quiet_openmp()
     demo = _Demo(settings, Stages(settings.output_dir, _identity(settings)), Console(stderr=True))
     demo.rows()
-    before = demo.measure("before", settings.model)
+    before = demo.measure(BEFORE, settings.model)
     if not demo.train():
         demo.console.print(
             f"to finish the demo: toolgrove demo --output_dir {settings.output_dir}", style="bold"
         )
         return 130
     demo.merge()
-    after = demo.measure("after", str(demo.merged))
-    demo.report(before, after)
-    demo.tell(before, after)
+    measured = Measured(
+        before, demo.measure(AFTER, str(demo.merged)), demo.measure(FREE, str(demo.merged))
+    )
+    demo.report(measured)
+    demo.tell(measured)
     return 0
 
 
@@ -162,13 +181,16 @@ class _Demo:
         self.console.print(f"{len(made.rows)} training rows; cases left out: {reasons}")
 
     def measure(self, stage: str, model: str) -> Report:
-        """Evaluates a model; cases that were answered before are not asked again."""
+        """Evaluates a model; cases that were answered before are not asked again.
+
+        Calls are held to their tools' schemas, but in the stage ``FREE``.
+        """
         from toolgrove.eval.runner import EvalSettings, run_eval, table
 
         settings = self.settings
         counts = {"simple_python": settings.simple_python, "multiple": settings.multiple}
         name = f"evaluation {stage}" + (" (all cases)" if settings.full else "")
-        with self.stages.stage(name, f"evaluating {stage} the training") as todo:
+        with self.stages.stage(name, WORDS[stage]) as todo:
             report = run_eval(
                 EvalSettings(
                     model=model,
@@ -179,6 +201,7 @@ class _Demo:
                     ],
                     seed=settings.evaluation_seed,
                     max_new_tokens=settings.max_new_tokens,
+                    strict=stage != FREE,
                     output_dir=self.home / stage,
                 )
             )
@@ -243,7 +266,7 @@ class _Demo:
             merge_lora(fetch_model(self.settings.model), checkpoint, self.merged, overwrite=True)
         gc.collect()
 
-    def report(self, before: Report, after: Report) -> None:
+    def report(self, measured: Measured) -> None:
         """Writes report.html, report.json and the recipe of the demo."""
         from toolgrove.eval.report import Fact, Page, page
         from toolgrove.train.callbacks import read_metrics
@@ -253,7 +276,7 @@ class _Demo:
         rows = len(self.dataset.read_text(encoding="utf-8").splitlines())
         facts = [
             Fact("model", self.settings.model),
-            Fact("dialect", after.dialect),
+            Fact("dialect", measured.after.dialect),
             Fact("training", f"{rows} rows, {losses[-1].step} steps"),
             *(
                 Fact(name, f"{spent.seconds:.0f} s, {spent.cpu_seconds:.0f} CPU-s")
@@ -263,18 +286,21 @@ class _Demo:
             Fact("kept apart", "no training row shares a function or question with the evaluation"),
         ]
         title = "A model learns to call tools"
-        html = page(Page(title, facts, before, after, losses))
+        html = page(Page(title, facts, *measured, losses))
         _write(self.home / "report.html", html)
-        numbers = {"before": before.as_json(), "after": after.as_json(), **self.stages.as_json()}
+        numbers: JSON = {name: found.as_json() for name, found in measured._asdict().items()}
+        numbers.update(self.stages.as_json())
         _write(self.home / "report.json", json.dumps(numbers, indent=2) + "\n")
         _write(self.home / "tools.json", json.dumps([WEATHER], indent=2) + "\n")
         dump_recipe(self.settings, self.home / "demo.yaml")
 
-    def tell(self, before: Report, after: Report) -> None:
+    def tell(self, measured: Measured) -> None:
         """Prints what came out, and what to do next."""
-        for found in after.scores:
-            was = in_words(before.score(found.category).arguments)
+        for found in measured.after.scores:
+            was = in_words(measured.before.score(found.category).arguments)
             print(f"{found.category}: right calls {was} before, {in_words(found.arguments)} after")
+            free = in_words(measured.free.score(found.category).arguments)
+            print(f"  after, with calls that are not held to their schemas: {free}")
         speak = (
             f"--template {self.settings.template} --agent_template {self.settings.agent_template}"
         )
@@ -286,7 +312,7 @@ Try it:
   toolgrove infer --model {self.merged} {speak} \\
     --tools {self.home / "tools.json"} --prompt "{QUESTION}"
   toolgrove eval --model {self.merged} {speak} \\
-    --categories parallel#50 --output_dir {self.home / "parallel"}
+    --categories simple_python#50 --seed 7 --strict --output_dir {self.home / "other"}
   toolgrove demo --full"""
         print(told)
 

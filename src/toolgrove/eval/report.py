@@ -12,7 +12,7 @@ from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Role, ToolCall
 from toolgrove.eval.cases import Case, Result
 from toolgrove.eval.curve import Point, curve
-from toolgrove.eval.metrics import Score, Share
+from toolgrove.eval.metrics import Share
 from toolgrove.eval.runner import Report, in_words
 
 SHOWN = 10
@@ -28,12 +28,16 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the page shows. ``before`` and ``after`` hold the same cases."""
+    """What the page shows. All reports hold the same cases.
+
+    ``free``: after the training, with calls that were not held to their schemas.
+    """
 
     title: str
     facts: Sequence[Fact]
     before: Report
     after: Report
+    free: Report
     losses: Sequence[Point]
 
 
@@ -85,7 +89,7 @@ def page(shown: Page) -> str:
 <body><h1>{escape(shown.title)}</h1>
 <dl>{facts}</dl>
 <h2>Before and after</h2>
-{_table(shown.before.scores, shown.after.scores)}
+{_table(shown)}
 {loss}
 <h2>{len(pairs)} conversations side by side</h2>
 <p class="note">Drawn at random from the evaluation, before any reply was seen.</p>
@@ -102,27 +106,31 @@ def side_by_side(before: Report, after: Report, seed: int = 0) -> list[tuple[Res
     return [both[index] for index in sorted(chosen)]
 
 
-def _table(before: Sequence[Score], after: Sequence[Score]) -> str:
+def _table(shown: Page) -> str:
     rows: list[str] = []
-    for old, new in zip(before, after, strict=True):
+    reports = shown.before.scores, shown.after.scores, shown.free.scores
+    for old, new, free in zip(*reports, strict=True):
         measured = (
-            ("valid format", old.format, new.format),
-            ("right function", old.function, new.function),
-            ("right arguments", old.arguments, new.arguments),
+            ("valid format", old.format, new.format, free.format),
+            ("right function", old.function, new.function, free.function),
+            ("right arguments", old.arguments, new.arguments, free.arguments),
         )
-        for index, (label, was, now) in enumerate(measured):
+        for index, (label, was, now, unheld) in enumerate(measured):
             head = f'<th rowspan="3">{escape(old.category)}<br>' if index == 0 else ""
             head += f'<span class="note">{old.cases} cases</span></th>' if index == 0 else ""
             gain = 100 * (now.value - was.value)
             rows.append(
                 f"<tr>{head}<td>{label}</td><td>{_share(was)}</td><td>{_share(now)}</td>"
-                f'<td class="gain">{gain:+.1f}</td></tr>'
+                f'<td class="gain">{gain:+.1f}</td><td>{_share(unheld)}</td></tr>'
             )
     return (
         "<table><thead><tr><th>category</th><th></th><th>before</th><th>after</th>"
-        f"<th>points</th></tr></thead><tbody>{''.join(rows)}</tbody>"
-        "<caption>In brackets, and as brackets on the bars: Wilson's 95 % intervals. Each line "
-        "counts only what the line above it lets pass.</caption></table>"
+        "<th>points</th><th>after, not held</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody>"
+        "<caption>Before and after, calls were held to their tools' schemas while they were "
+        "generated, as a server does; the last column is the tuned model without that. In "
+        "brackets, and as brackets on the bars: Wilson's 95 % intervals. Each line counts only "
+        "what the line above it lets pass.</caption></table>"
     )
 
 

@@ -48,7 +48,8 @@ def report(result_of) -> Callable[[list[Case], bool], Report]:
 def test_page_is_standalone_and_escapes(cases, report) -> None:
     losses = [Point(step, 2.0 / step) for step in range(1, 30)]
     facts = [Fact("model", "<tiny>")]
-    html = page(Page("Demo", facts, report(cases, False), report(cases, True), losses))
+    before, after, free = (report(cases, right) for right in (False, True, False))
+    html = page(Page("Demo", facts, before, after, free, losses))
     reader = _Tags()
     reader.feed(html)
     assert reader.open == []
@@ -57,6 +58,7 @@ def test_page_is_standalone_and_escapes(cases, report) -> None:
     assert "&lt;script&gt;" in html
     assert "100.0 % [34.2, 100.0]" in html
     assert "+100.0" in html
+    assert html.count("100.0 % [34.2, 100.0]") * 2 == html.count("0.0 % [0.0, 65.8]")
 
 
 def test_conversations_are_drawn_blindly(cases, report) -> None:
