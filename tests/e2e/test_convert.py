@@ -296,3 +296,33 @@ def test_several_choices_are_several_rows_and_equal_rows_one():
     entry = Row({"request": {"messages": ASKED}, "response": {"choices": choices}}, "log:1")
     found = list(sessions(log_rows(entry)))
     assert [row.value["messages"][-1]["content"] for row in found] == ["b", "a"]
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+def test_every_sharegpt_turn_has_its_value(tmp_path, monkeypatch, content):
+    """Readers of the format look ``value`` up; a turn that only calls is its calls alone."""
+    monkeypatch.chdir(tmp_path)
+    call = {"type": "function", "function": {"name": "tide", "arguments": '{"port": "Bodø"}'}}
+    thinks = {"role": "assistant", "reasoning_content": "Hm.", "tool_calls": [call], **content}
+    calls = {"role": "assistant", "tool_calls": [call], **content}
+    asked, result = {"role": "user", "content": "Tide?"}, {"role": "tool", "content": "10"}
+    answer = {"role": "assistant", "content": "At 10."}
+    messages = [asked, calls, result, thinks, result, answer]
+    write(tmp_path / "rows.jsonl", [{"messages": messages, "tools": [TOOL]}])
+    assert main(["convert", "rows.jsonl", "--to", "sharegpt", "-o", "out.jsonl"]) == 0
+    (row,) = read(tmp_path / "out.jsonl")
+    turns = row["conversations"]
+    assert [(turn["from"], turn["value"] == "") for turn in turns] == [
+        ("human", False),
+        ("function_call", False),
+        ("observation", False),
+        ("gpt", True),
+        ("function_call", False),
+        ("observation", False),
+        ("gpt", False),
+    ]
+    back = conversation(row).messages
+    given = conversation({"messages": messages, "tools": [TOOL]}).messages
+    assert [(m.role, m.text, m.thinking, m.calls) for m in back] == [
+        (m.role, m.text, m.thinking, m.calls) for m in given
+    ]

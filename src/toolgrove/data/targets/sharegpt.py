@@ -8,7 +8,7 @@ from toolgrove.core.messages import JSON, Conversation, Message
 from toolgrove.core.samples import Chat, Feedback, Preference, Prompt, Sample
 from toolgrove.data.canonical import sides
 from toolgrove.data.fields import dump
-from toolgrove.data.kept import as_it_is
+from toolgrove.data.kept import each_conversation, each_message, without_null
 from toolgrove.data.target import Target, targets
 from toolgrove.data.turns import SHAREGPT, turns
 
@@ -38,4 +38,10 @@ def _answer(messages: Sequence[Message]) -> list[JSON]:
     return turns(messages, SHAREGPT)
 
 
-targets.put("sharegpt", Target("sharegpt", write, as_it_is), __name__)
+def keep(given: Sample) -> Sample:
+    """Content that is null or absent beside calls or thinking as "": every turn has its ``value``,
+    which readers of the format count on, and a turn that only calls is its calls alone."""
+    return each_conversation(given, lambda conv: each_message(conv, without_null))
+
+
+targets.put("sharegpt", Target("sharegpt", write, keep), __name__)
