@@ -120,9 +120,21 @@ def parse_loose(source: str) -> Any:
         return parse_json(source)
     except ValueError as json_error:
         try:
-            return _plain(ast.literal_eval(source.strip()))
+            return _plain(_literal(source.strip()))
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise json_error from None
+
+
+def _literal(source: str) -> Any:
+    """The Python literal; ValueError where a dict has a key twice, as most JSON objects are dicts
+    to Python, too."""
+    tree = ast.parse(source, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            if len(set(keys)) < len(keys):
+                raise ValueError("a key stands twice")
+    return ast.literal_eval(tree)
 
 
 def unique(pairs: list[tuple[str, Any]]) -> JSON:

@@ -137,8 +137,16 @@ def _content(entry: JSON, path: str) -> tuple[Any, str]:
     return entry.get(key), f"{path}.{key}"
 
 
+def _refuse_calls(role: Role, entry: JSON, path: str) -> None:
+    """Only assistants call: a call in another message would be lost."""
+    for key in ("tool_calls", "function_call"):
+        if entry.get(key):
+            raise bad(f"{path}.{key}", f"a {role} message with calls", "only assistants call")
+
+
 def _add_given(talk: Talk, role: Role, entry: JSON, path: str) -> None:
     """A system or user message; Anthropic's tool results inside it come first."""
+    _refuse_calls(role, entry, path)
     value, at = _content(entry, path)
     parts = _parts(value, at, talk.media)
     if parts.calls or parts.thinking:
@@ -211,6 +219,7 @@ def _add_calls(talk: Talk, entry: JSON, path: str) -> None:
 
 
 def _add_result(talk: Talk, entry: JSON, path: str) -> None:
+    _refuse_calls(Role.TOOL, entry, path)
     value, at = _content(entry, path)
     call_id = entry.get("tool_call_id", entry.get("call_id"))
     message = Message(
