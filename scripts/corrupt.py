@@ -262,6 +262,16 @@ def _renamed_call(row: Row, _: random.Random) -> Row:
     return row
 
 
+def _boxed(row: Row) -> Row:
+    row["messages"][3]["content"] += " <bbox>"
+    return {**_with_image(row, "a.png"), "objects": {"bbox": [[1, 2, 3]]}}
+
+
+def _told_twice(row: Row) -> Row:
+    told = {"role": "system", "content": f"Your tools: {json.dumps(row['tools'])}"}
+    return {**row, "messages": [told, *row["messages"]]}
+
+
 def _long(row: Row, rng: random.Random) -> Row:
     row["messages"][2]["content"] = _words(rng, 1) + " x" * 600_000
     return row
@@ -316,7 +326,8 @@ PLANTS: dict[str, Plant] = {
         ],
     ),
     "double-user": _message(4, put=[{"role": "user", "content": "One more thing, please."}]),
-    "role-order": _message(0, take=1),
+    "assistant-first": _message(0, put=[{"role": "assistant", "content": "At your service."}]),
+    "role-order": _message(4, put=[{"role": "assistant", "content": "One thing I forgot: rain."}]),
     "late-system": _message(4, put=[{"role": "system", "content": "Be brief from now on."}]),
     "open-end": _message(7, take=1),
     "no-answer": _only(messages=[{"role": "user", "content": "Is anybody at home in there?"}]),
@@ -326,9 +337,30 @@ PLANTS: dict[str, Plant] = {
     "control-character": _content(4, "{}\x08\x08"),
     "broken-text": _content(4, "{} cafÃ©"),
     "call-in-text": _content(3, '<tool_call>\n{"name": "find", "arguments": {}}\n</tool_call>'),
+    "null-text": _content(7, "None"),
+    "escaped-text": _content(7, "First one.\\n\\nThen the other.\\n"),
+    "thinking-tags": _message(
+        7,
+        take=1,
+        put=[
+            {
+                "role": "assistant",
+                "content": "The coast, then.",
+                "reasoning_content": "<think>Coast.</think>",
+            }
+        ],
+    ),
+    "tools-twice": lambda row, _: _told_twice(row),
+    "unread-key": _message(
+        7, take=1, put=[{"role": "assistant", "content": "No more of it.", "weight": 0}]
+    ),
     "unbalanced-thinking": _content(3, "<think>Let me see. {}"),
     "media-tags": _columns(images=["a.png", "b.png"]),
     "bad-media": lambda row, _: _with_image(row, 5),
+    "bad-box": lambda row, _: _boxed(row),
+    "empty-rejected": _columns(rejected_response=" "),
+    "label-type": _columns(label=1),
+    "several-answers": _only(query="Name a river of the far south.", answer=["Ro", "Tile"]),
     "bad-preference": _columns(rejected_response=7),
     "bad-label": lambda row, _: {**row, "messages": row["messages"][:7], "label": True},
     "media-missing": _content(0, "<image>{}"),

@@ -48,5 +48,6 @@ def test_no_false_alarm_on_2111_rows() -> None:
     about_schemas = {"argument-type", "argument-value", "extra-argument", "missing-argument"}
     assert set().union(*errors.values()) <= about_schemas | {"bad-call"}
     assert len(errors) == WRONG
-    assert set(warnings) == {"near-duplicate"}
+    assert set(warnings) == {"near-duplicate", "tools-twice"}
+    assert warnings.count("tools-twice") == 1
     assert len(warnings) <= 40

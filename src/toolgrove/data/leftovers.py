@@ -40,23 +40,31 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 def unread_keys(row: Mapping[str, Any]) -> list[str]:
     """The keys with a value that no conversation keeps, as ``messages[].weight``, each once."""
-    return list(dict.fromkeys(_unread(row)))
+    return list(dict.fromkeys(_general(keys) for keys in unread_places(row)))
 
 
-def _unread(row: Mapping[str, Any]) -> Iterator[str]:
+def unread_places(row: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    """Where in the row the keys with a value stand that no conversation keeps."""
     for column in _COLUMNS:
-        for message in _objects(row.get(column)):
-            yield from _others(message, _MESSAGE, f"{column}[]")
-            for call in _objects(message.get("tool_calls")):
-                yield from _others(call, _CALL, f"{column}[].tool_calls[]")
+        for number, message in _objects(row.get(column)):
+            yield from _others(message, _MESSAGE, (column, number))
+            for index, call in _objects(message.get("tool_calls")):
+                yield from _others(call, _CALL, (column, number, "tool_calls", index))
 
 
-def _others(item: JSON, known: Iterable[str], path: str) -> Iterator[str]:
+def _general(keys: Iterable[str | int]) -> str:
+    words = ["[]" if isinstance(key, int) else f".{key}" for key in keys]
+    return "".join(words).removeprefix(".")
+
+
+def _others(
+    item: JSON, known: Iterable[str], path: tuple[str | int, ...]
+) -> Iterator[tuple[str | int, ...]]:
     for key, value in item.items():
         if key not in known and value not in _EMPTY:
-            yield f"{path}.{key}"
+            yield (*path, key)
 
 
-def _objects(value: Any) -> list[JSON]:
-    found = (as_object(item) for item in as_list(value) or ())
-    return [item for item in found if item is not None]
+def _objects(value: Any) -> list[tuple[int, JSON]]:
+    found = ((number, as_object(item)) for number, item in enumerate(as_list(value) or ()))
+    return [(number, item) for number, item in found if item is not None]

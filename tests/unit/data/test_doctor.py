@@ -384,3 +384,90 @@ def test_a_failing_file_ends_with_a_finding(tmp_path: Path) -> None:
     assert [one.findings[0].kind.code for one in told] == ["unreadable-file"]
     with pytest.raises(DataError):
         conversation({"messages": 5})
+
+
+def answered(answer: dict[str, Any], **columns: Any) -> dict[str, Any]:
+    asked = {"role": "user", "content": "Which way is the lake?"}
+    return {"messages": [asked, {"role": "assistant", **answer}], **columns}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"content": "None"}, "null-text"),
+        ({"content": " nan\n"}, "null-text"),
+        ({"content": "It prints None."}, ""),
+        ({"content": None}, "empty-answer"),
+        ({"content": "<think>\nHm.\n</think>\n\n"}, "empty-answer"),
+        ({"content": "<think>\nHm.\n</think>\n\nWest."}, ""),
+        ({"content": "West.", "reasoning_content": "<think>Hm.</think>"}, "thinking-tags"),
+        ({"content": "West.", "reasoning_content": "<tool_call>{}"}, "call-in-text"),
+        ({"content": '{"name": "weather", "arguments": {"city": "Ulm"}}'}, "call-in-text"),
+        ({"content": '```json\n[{"name": "weather", "arguments": {}}]\n```'}, "call-in-text"),
+        ({"content": '{"name": "Ann", "age": 3}'}, ""),
+        ({"content": '{"name": "weather"}'}, ""),
+        ({"content": "First.\\n\\nThen west.\\n"}, "escaped-text"),
+        ({"content": "\\u897f\\u8fb9"}, "escaped-text"),
+        ({"content": "Let \\nabla f = \\nu; \\neq stays."}, ""),
+        ({"content": 'printf("a\\nB\\n");'}, ""),
+        ({"content": "你好，世界".encode().decode("latin-1")}, "broken-text"),
+        ({"content": "Привет".encode().decode("latin-1")}, "broken-text"),
+        ({"content": "20 Â°C"}, "broken-text"),
+        ({"content": "Il va à\u00a0«\u00a0l’Âge d’or\u00a0»…"}, ""),
+        ({"content": "West.", "tool_call": {"name": "weather"}}, "unread-key"),
+        ({"content": "West.", "weight": 0}, "unread-key"),
+        ({"content": "West.", "id": "m1", "refusal": None, "annotations": []}, ""),
+    ],
+)
+def test_what_answers_really_come_with(answer: dict[str, Any], code: str) -> None:
+    codes = [code for code, _ in found(answered(answer, tools=[WEATHER]))]
+    assert (code in codes) if code else codes == []
+
+
+def test_a_call_in_a_message_that_is_not_the_assistants_is_never_lost_unsaid() -> None:
+    row = answered({"content": "West."})
+    row["messages"][0]["tool_calls"] = [{"function": {"name": "weather", "arguments": "{}"}}]
+    assert found(row) == [("bad-call", "messages[0].tool_calls")]
+
+
+@pytest.mark.parametrize("text", ['{"city": "Ulm", "city": "Bonn"}', "{'city': 1, 'city': 2}"])
+def test_an_argument_that_stands_twice_in_json_text_is_an_error(text: str) -> None:
+    row = calling({})
+    row["messages"][1]["content"]["arguments"] = text
+    [(code, path)] = found(row)
+    assert path == "messages[1].content.arguments"
+    assert code == ("duplicate-key" if '"' in text else "bad-call")
+
+
+def test_arguments_at_the_top_of_a_schema_are_told_and_still_held_against() -> None:
+    tool = {"name": "go", "parameters": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+    codes = [code for code, _ in found(calling({"city": "Ulm", "days": "3"}, tool))]
+    assert codes == ["argument-type", "tool-schema"]
+
+
+def test_nullable_allows_null() -> None:
+    nullable = {"type": "string", "enum": ["a"], "nullable": True}
+    tool = {"name": "go", "parameters": {"type": "object", "properties": {"kind": nullable}}}
+    assert found(calling({"kind": None}, tool)) == []
+    assert [code for code, _ in found(calling({"kind": 5}, tool))] == ["argument-type"]
+
+
+def test_a_greeting_before_the_question_is_a_warning_and_a_call_there_an_error() -> None:
+    greeting = {"role": "assistant", "content": "At your service."}
+    row = answered({"content": "West."})
+    assert found({"messages": [greeting, *row["messages"]]}) == [("assistant-first", "messages[0]")]
+
+
+def test_answers_to_different_questions_are_a_bad_preference() -> None:
+    other = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "He."}]
+    row = {"chosen": answered({"content": "West."})["messages"], "rejected": other}
+    assert [code for code, _ in found(row)] == ["bad-preference"]
+
+
+@pytest.mark.parametrize(
+    ("label", "codes"),
+    [(True, []), (None, []), (1, ["label-type"]), ("False", ["label-type"]), ("spam", [])],
+)
+def test_labels_that_are_nearly_verdicts(label: Any, codes: list[str]) -> None:
+    told = verdict(answered({"content": "West."}, label=label)).findings
+    assert [finding.kind.code for finding in told] == codes

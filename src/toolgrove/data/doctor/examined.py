@@ -88,6 +88,13 @@ class Examined:
         ]
 
 
+def after_thinking(text: str) -> str:
+    """What is left of a text after the thinking in tags that it begins with."""
+    opened = text.lstrip()
+    inside, closed, rest = opened.partition("</think>")
+    return rest if closed and inside.startswith("<think>") else text
+
+
 def strings_in(
     value: Any, keys: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -27,6 +27,29 @@ PYTHON_TYPES = {
 }
 """Type names that are not JSON Schema's, in its words."""
 
+_KEYWORDS = frozenset(
+    {
+        "properties",
+        "items",
+        "not",
+        "if",
+        "then",
+        "else",
+        "definitions",
+        "dependencies",
+        "dependentSchemas",
+        "dependentRequired",
+        "additionalProperties",
+        "patternProperties",
+        "propertyNames",
+        "unevaluatedProperties",
+        "const",
+        "default",
+        "example",
+    }
+)
+"""Keywords whose values may be objects."""
+_BARE = 'arguments at the top, not under "properties"'
 _OPEN = ("patternProperties", "$ref", "allOf", "anyOf", "oneOf", "unevaluatedProperties", "if")
 
 
@@ -90,7 +113,15 @@ class Schemas:
 
 
 def compiled(schema: JSON) -> Compiled:
-    """The schema ready for use, or with its fault."""
+    """The schema ready for use, or with its fault.
+
+    OpenAPI's ``nullable`` counts; arguments that stand at the top, where a schema has its
+    keywords, are read as the ``properties`` that they are meant to be.
+    """
+    if _is_bare(schema):
+        meant = compiled({"type": "object", "properties": schema})
+        return Compiled(meant.schema, meant.validator, meant.fault or _BARE)
+    schema = cast(JSON, _nullable(schema)) if '"nullable"' in dump(schema) else schema
     try:
         return Compiled(schema, validator_for(schema, offline=True))
     except ValueError as error:
@@ -100,6 +131,31 @@ def compiled(schema: JSON) -> Compiled:
         return Compiled(renamed, validator_for(renamed, offline=True), fault)
     except ValueError:
         return Compiled(schema, None, fault)
+
+
+def _is_bare(schema: JSON) -> bool:
+    """Whether the schema is a list of arguments: every value a schema, and no key a keyword."""
+    return bool(schema) and not any(
+        key in _KEYWORDS or key.startswith(("$", "x-")) or as_object(value) is None
+        for key, value in schema.items()
+    )
+
+
+def _nullable(value: Any) -> Any:
+    """The schema with ``"nullable": true`` in the words of JSON Schema."""
+    items = as_list(value)
+    if items is not None:
+        return [_nullable(item) for item in items]
+    schema = as_object(value)
+    if schema is None:
+        return value
+    changed = {key: _nullable(inner) for key, inner in schema.items()}
+    if schema.get("nullable") is True:
+        if isinstance(schema.get("type"), str):
+            changed["type"] = [schema["type"], "null"]
+        if (allowed := as_list(schema.get("enum"))) is not None and None not in allowed:
+            changed["enum"] = [*allowed, None]
+    return changed
 
 
 def _fault(error: ValueError) -> str:

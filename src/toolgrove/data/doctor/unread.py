@@ -8,6 +8,7 @@ from typing import Any
 
 from toolgrove.core.errors import DataError
 from toolgrove.core.messages import JSON
+from toolgrove.data.doctor.checks.turns import EMPTY_ANSWER
 from toolgrove.data.doctor.findings import At, Found, Kind, Spot, error
 from toolgrove.data.fields import as_list, as_object
 
@@ -135,9 +136,17 @@ def found_in(row: JSON, failure: DataError) -> Found:
     if not keys or (keys[0] not in row and len(keys) == 1):
         keys, rest = (), failure.what
     declared = _kind_of(row, keys, failure.what)
+    if "stands twice in one object" in rest:
+        return Found(DUPLICATE_KEY, Spot(At(keys=keys), rest, DUPLICATE_KEY.fix))
+    in_text = _IN_TEXT.match(failure.what)
+    if in_text is not None and declared is NO_CONVERSATION:
+        column = next((name for name in _TURNS if as_list(row.get(name))), "messages")
+        keys, declared = (column, int(in_text[1])), BAD_MESSAGE
     return Found(declared, Spot(At(keys=keys), rest, failure.hint or ""))
 
 
+_TURNS = ("messages", "conversations", "conversation")
+_IN_TEXT = re.compile(r"message (\d+)\b")
 _KEY = re.compile(r"\.?([^.\[\]\s]+)|\[(\d+)\]|\s*\([^)]*\)")
 
 
@@ -176,12 +185,16 @@ def _kind_of(row: JSON, keys: tuple[str | int, ...], what: str) -> Kind:
         return _BY_COLUMN[str(keys[0])]
     if keys[len(keys) - 1] in ("loss", "loss_scale"):
         return BAD_WEIGHT
-    return _kind_of_message(row, keys)
+    return _kind_of_message(row, keys, what)
 
 
-def _kind_of_message(row: JSON, keys: tuple[str | int, ...]) -> Kind:
+def _kind_of_message(row: JSON, keys: tuple[str | int, ...], what: str) -> Kind:
     if keys[0] in _ANSWERS:
         return BAD_CALL
+    if "without content and without calls" in what:
+        return EMPTY_ANSWER
+    if "chosen and rejected differ" in what:
+        return BAD_PREFERENCE
     items = as_list(row.get(str(keys[0])))
     entry = None
     if items is not None and len(keys) > 1 and isinstance(keys[1], int) and keys[1] < len(items):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolgrove.data.doctor.examined import Examined
 from toolgrove.data.doctor.findings import At, Spot, check, error, warning
-from toolgrove.data.fields import describe
+from toolgrove.data.fields import as_list, as_object, describe
 
 _NAMES = ("image", "video", "audio")
 
@@ -42,6 +42,23 @@ def bad_media(row: Examined) -> Iterator[Spot]:
         for number, value in enumerate(listed):
             if not isinstance(value, str | dict | list) or not value:
                 yield Spot(At(keys=(f"{name}s", number)), f"the {name} is {describe(value)}")
+
+
+@check(
+    error(
+        "bad-box",
+        "a box that is no list of x and y",
+        "write [x1, y1, x2, y2], or [x, y] for a point",
+    )
+)
+def bad_box(row: Examined) -> Iterator[Spot]:
+    """Boxes with anything but numbers, or with an odd number of them."""
+    objects = as_object(row.conversation.extra.get("objects")) or {}
+    for number, box in enumerate(as_list(objects.get("bbox")) or ()):
+        values = as_list(box) or []
+        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if not values or len(numbers) < len(values) or len(values) % 2:
+            yield Spot(At(keys=("objects", "bbox", number)), f"the box is {describe(box)}")
 
 
 def _count(row: Examined, name: str) -> tuple[int, int]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from toolgrove.core.messages import Role
-from toolgrove.data.doctor.examined import Examined, Said
+from toolgrove.data.doctor.examined import Examined, Said, after_thinking
 from toolgrove.data.doctor.findings import At, Repair, Spot, check, error, warning
-from toolgrove.data.fields import show
+from toolgrove.data.fields import as_list, as_object, dump, parse_json, show
 
 SECRETS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
@@ -43,7 +43,15 @@ _CONTROL_CHARACTERS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ufeff\u202a-\u202e\u2066-\u2069]"
 )
 _SAFELY_REMOVED = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]")
-_BROKEN = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼Ÿ±]|â€[\x99\x9c\x9d™œ“”¦˜]|ï»¿|锟斤拷")
+_TAIL = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+"""Second and later bytes of UTF-8 characters as Latin-1 and Windows-1252 show them."""
+_BROKEN = re.compile(
+    "\ufffd|Ã[\x80-\xbf©¨¤¶¼Ÿ±]|â€[\x99\x9c\x9d™œ“”¦˜]|ï»¿|锟斤拷|Â[£°©®±²³·»«¿½¼¾§]"
+    f"|(?:[à-ï]{_TAIL}{{2}}){{2}}|(?:[ÐÑ]{_TAIL}){{3}}|ð[\x9fŸ]{_TAIL}{{2}}"
+)
+_ESCAPED = re.compile(r"\\n(?![a-z])|\\u[0-9a-fA-F]{4}")
+_NULLS = frozenset({"None", "nan", "NaN", "null", "undefined", "<NA>", "[object Object]"})
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n```", re.DOTALL)
 _CALL_MARKUP = re.compile(
     r"<tool_call>|<function=|<\|tool_call\|>|<｜tool▁call|\[TOOL_CALLS\]|<function_?calls?>"
     r"|^[ \t]*Action:.*\n\s{0,9}Action Input:|✿FUNCTION✿|<\|python_tag\|>|<｜DSML",
@@ -115,7 +123,7 @@ def control_character(row: Examined) -> Iterator[Spot]:
 def broken_text(row: Examined) -> Iterator[Spot]:
     """Texts with the replacement character, or with UTF-8 that was read as Latin-1 or GBK."""
     for said in row.texts:
-        match = _BROKEN.search(said.text)
+        match = None if said.text.isascii() else _BROKEN.search(said.text)
         if match is not None:
             near = said.text[max(0, match.start() - 10) : match.end() + 10]
             yield Spot(said.at, f"{match.group()!a} in {_whose(said)}: {show(near)}")
@@ -129,14 +137,87 @@ def broken_text(row: Examined) -> Iterator[Spot]:
     )
 )
 def call_in_text(row: Examined) -> Iterator[Spot]:
-    """Assistant texts with the markup of a call."""
+    """Assistant texts and thinking with the markup of a call, and answers that are one in JSON."""
     for index, message in enumerate(row.messages):
         if message.role is not Role.ASSISTANT:
             continue
-        match = _CALL_MARKUP.search(message.text)
-        if match is not None:
-            what = f"{show(match.group().strip())} in the assistant's text"
+        for part, text in (("content", message.text), ("thinking", message.thinking or "")):
+            match = _CALL_MARKUP.search(text)
+            if match is not None:
+                what = f"{show(match.group().strip())} in the assistant's {_PART[part]}"
+                yield Spot(At(index, None, (part,)), what)
+        name = _call_as_json(message.text, row)
+        if name:
+            what = f'the answer is a call of "{name}" as JSON'
             yield Spot(At(index, None, ("content",)), what)
+
+
+_PART = {"content": "text", "thinking": "thinking"}
+
+
+def _call_as_json(text: str, row: Examined) -> str:
+    """The tool on offer that a text calls which is nothing but JSON, fenced or not; "" if none."""
+    text = after_thinking(text).strip()
+    fenced = _FENCE.fullmatch(text)
+    text = fenced[1].strip() if fenced else text
+    if not row.tools or text[:1] not in ("{", "["):
+        return ""
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return ""
+    items = as_list(value)
+    first = as_object(value if items is None else items[0] if items else None) or {}
+    name = first.get("name")
+    called = isinstance(name, str) and name in row.tools
+    return str(name) if called and ("arguments" in first or "parameters" in first) else ""
+
+
+@check(
+    warning(
+        "null-text",
+        "a text that is nothing but the word for no value, as exports from tables leave it",
+        "write the text, or leave the turn out",
+    )
+)
+def null_text(row: Examined) -> Iterator[Spot]:
+    """Turns that say None, nan, null or the like, results apart."""
+    for said in row.texts:
+        plain = said.at.call is None and said.role is not Role.TOOL
+        if plain and said.text.strip() in _NULLS:
+            yield Spot(said.at, f"{_whose(said)} is {dump(said.text.strip())}")
+
+
+@check(
+    warning(
+        "escaped-text",
+        "a text with the escapes of JSON in it: it was written as JSON once too often",
+        "decode the text once more",
+    )
+)
+def escaped_text(row: Examined) -> Iterator[Spot]:
+    r"""Answers in one line with \n or \uXXXX spelled out; quotes and backticks tell of code. What
+    users paste is theirs."""
+    for said in row.texts:
+        if said.role is not Role.ASSISTANT or said.at.call is not None:
+            continue
+        if len(_ESCAPED.findall(said.text)) >= 2 and not any(c in said.text for c in '\n"`'):
+            yield Spot(said.at, f"{show(said.text)} in {_whose(said)}")
+
+
+@check(
+    warning(
+        "thinking-tags",
+        "think tags inside thinking that is given as such: they are written a second time",
+        "take the tags out",
+    )
+)
+def thinking_tags(row: Examined) -> Iterator[Spot]:
+    """Thinking with the tags that templates put around it."""
+    for index, message in enumerate(row.messages):
+        match = _THINK.search(message.thinking or "")
+        if match is not None:
+            yield Spot(At(index, None, ("thinking",)), f"{match.group()} in the thinking")
 
 
 @check(

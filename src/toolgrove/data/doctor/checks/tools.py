@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from toolgrove.core.messages import Role
 from toolgrove.data.doctor.examined import Examined
 from toolgrove.data.doctor.findings import At, Spot, check, error, warning
 from toolgrove.data.fields import as_list, as_object
+
+_NAME = re.compile(r'"name"\s*:\s*"([^"\n]{1,200})"')
 
 
 @check(
@@ -58,3 +62,21 @@ def required_undeclared(row: Examined) -> Iterator[Spot]:
             if isinstance(name, str) and name not in (properties or {}):
                 what = f'{tool.name}: "{name}" is required and not described'
                 yield Spot(At(keys=("tools", number)), what)
+
+
+@check(
+    warning(
+        "tools-twice",
+        "tools that stand in the system prompt, too: the template writes them a second time",
+        "take them out of the system prompt, or leave the column tools out",
+    )
+)
+def tools_twice(row: Examined) -> Iterator[Spot]:
+    """System messages with the JSON of a tool on offer."""
+    for index, message in enumerate(row.messages):
+        if message.role is not Role.SYSTEM or not row.tools or '"name"' not in message.text:
+            continue
+        named = set(_NAME.findall(message.text))
+        both = next((name for name in row.tools if name in named), None)
+        if both is not None and '"parameters"' in message.text:
+            yield Spot(At(index, None, ("content",)), f'"{both}" is described here, too')

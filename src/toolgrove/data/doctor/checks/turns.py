@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from toolgrove.core.messages import Message, Role
-from toolgrove.data.doctor.examined import Examined
+from toolgrove.data.doctor.examined import Examined, after_thinking
 from toolgrove.data.doctor.findings import At, Repair, Spot, check, error, warning
 from toolgrove.data.fields import show
 
@@ -14,18 +14,23 @@ LONG = 40
 """How many characters an answer needs for its return in a later turn to be odd."""
 
 
-@check(
-    error(
-        "empty-answer",
-        "an assistant turn without text and without calls: the model learns to say nothing",
-        "write the answer, or leave the turn out",
-    )
+EMPTY_ANSWER = error(
+    "empty-answer",
+    "an assistant turn without text and without calls: the model learns to say nothing",
+    "write the answer, or leave the turn out",
 )
+
+
+@check(EMPTY_ANSWER)
 def empty_answer(row: Examined) -> Iterator[Spot]:
-    """Assistant turns with nothing in them."""
+    """Assistant turns with nothing in them but thinking at most."""
     for index, message in enumerate(row.messages):
-        if message.role is Role.ASSISTANT and not message.calls and not message.text.strip():
-            what = "thinking and no answer" if message.thinking else "an empty answer"
+        if message.role is not Role.ASSISTANT or message.calls:
+            continue
+        said = after_thinking(message.text)
+        if not said.strip():
+            thought = message.thinking or said != message.text
+            what = "thinking and no answer" if thought else "an empty answer"
             yield Spot(At(index, None, ("content",)), what)
 
 
@@ -70,6 +75,22 @@ def repeated_turn(row: Examined) -> Iterator[Spot]:
 
 
 @check(
+    warning(
+        "assistant-first",
+        "the assistant speaks first: a greeting may be meant, but some templates refuse it",
+        "put the question before it, or leave the turn out",
+    )
+)
+def assistant_first(row: Examined) -> Iterator[Spot]:
+    """Rows of several turns that the assistant opens with a text."""
+    index = next((n for n, m in enumerate(row.messages) if m.role is not Role.SYSTEM), None)
+    if index is None or len(row.messages) == index + 1:
+        return
+    if row.messages[index].role is Role.ASSISTANT and not row.messages[index].calls:
+        yield Spot(At(index), "the assistant speaks before anyone asked")
+
+
+@check(
     error(
         "role-order",
         "turns in an order that no model is served in",
@@ -77,15 +98,15 @@ def repeated_turn(row: Examined) -> Iterator[Spot]:
     )
 )
 def role_order(row: Examined) -> Iterator[Spot]:
-    """The assistant speaks first, or twice with nothing in between."""
+    """The assistant calls before anyone asked, or speaks twice with nothing in between."""
     before: Message | None = None
     for index, message in enumerate(row.messages):
         if message.role is not Role.ASSISTANT:
             before = message
             continue
         first = before is None or before.role is Role.SYSTEM
-        if first and len(row.messages) > index + 1:
-            yield Spot(At(index), "the assistant speaks before anyone asked")
+        if first and message.calls and len(row.messages) > index + 1:
+            yield Spot(At(index), "the assistant calls before anyone asked")
         elif before is not None and before.role is Role.ASSISTANT and not _same(before, message):
             yield Spot(At(index), "two assistant turns with nothing between them")
         before = message
