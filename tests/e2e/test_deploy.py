@@ -120,6 +120,42 @@ def test_a_real_client_completes_a_loop_of_two_tools(start, ask):
     assert choice.message.content == CALLS[2]
 
 
+FLAT = [{"type": "function", **tool["function"], "strict": True} for tool in TOOLS]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_responses_api_completes_the_same_loop(start, streamed):
+    client = start([f"<think>hm</think>{CALLS[0]}", *CALLS[1:]]).client()
+    items = [{"role": "user", "content": "How is it in Zürich, and how late?"}]
+    called = []
+    for _ in range(5):
+        asked = {"model": "scripted", "input": items, "tools": FLAT, "instructions": "Look."}
+        if streamed:
+            with client.responses.stream(**asked) as events:
+                kinds = [event.type for event in events]
+                answer = events.get_final_response()
+            assert kinds[0] == "response.created"
+            assert kinds[-1] == "response.completed"
+        else:
+            answer = client.responses.create(**asked)
+        assert answer.status == "completed"
+        items += [item.model_dump(exclude_none=True) for item in answer.output]
+        calls = [item for item in answer.output if item.type == "function_call"]
+        for call in calls:
+            called.append((call.name, json.loads(call.arguments)["city"]))
+            output = {"call_id": call.call_id, "output": RESULTS[call.name]}
+            items.append({"type": "function_call_output", **output})
+        if not calls:
+            break
+    assert called == [("get_weather", "Zürich 🙂"), ("get_time", "Zürich")]
+    assert answer.output_text == CALLS[2]
+    assert [item["type"] for item in items if "type" in item][:3] == [
+        "reasoning",
+        "message",
+        "function_call",
+    ]
+
+
 def test_the_client_sees_the_kinds_of_errors(start):
     server = start(CALLS, "--api_key", "right", "--max_body_mb", "0.01")
     hello = [{"role": "user", "content": "x"}]

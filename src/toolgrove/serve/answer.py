@@ -115,3 +115,14 @@ def call_told(call: ToolCall) -> JSON:
     arguments = call.given if call.given is not None else dump(call.arguments)
     function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
+
+
+def message_told(choice: Choice, thinking: bool = True) -> JSON:
+    """A reply as an assistant's message; content is null where there are calls alone."""
+    message: JSON = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.thinking and thinking:
+        message["reasoning_content"] = message["reasoning"] = choice.thinking
+    if choice.calls:
+        message["content"] = choice.text or None
+        message["tool_calls"] = [call_told(call) for call in choice.calls]
+    return message

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -27,9 +28,11 @@ from toolgrove.serve.guard import Guard, Limits
 from toolgrove.serve.metrics import Metrics
 from toolgrove.serve.record import Recorder
 from toolgrove.serve.refusal import RefusedError, invalid, refusal_of
+from toolgrove.serve.responses import ResponsesAnswer
+from toolgrove.serve.responses_wire import ResponsesRequest, chat_request
 from toolgrove.serve.served import Served
 from toolgrove.serve.speech import Speech, speech_of
-from toolgrove.serve.sse import chat_events
+from toolgrove.serve.sse import chat_events, named_events
 
 
 def make_app(served: Served, limits: Limits, recorder: Recorder | None = None) -> FastAPI:
@@ -141,6 +144,16 @@ def _answers(app: FastAPI, desk: Desk) -> None:
         ask = await asyncio.to_thread(ask_completion, request, served)
         answer = CompletionAnswer(request, ask, served)
         return await respond(desk, http, request, answer, chat_events if request.stream else None)
+
+    @app.post("/v1/responses")
+    async def responses(request: ResponsesRequest, http: Request) -> Response:
+        try:
+            chat = chat_request(request)
+        except ValidationError as error:
+            raise invalid(error.errors(), _all_fields()) from error
+        ask = await asyncio.to_thread(ask_chat, chat, served)
+        answer = ResponsesAnswer(request, replace(ask, unused=(*ask.unused, *request.unused)))
+        return await respond(desk, http, request, answer, named_events if request.stream else None)
 
 
 def _tokens(app: FastAPI, served: Served) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolgrove.core.messages import JSON
 from toolgrove.engine.live import Scored
-from toolgrove.serve.answer import Choice, call_told, usage_of
+from toolgrove.serve.answer import Choice, message_told, usage_of
 from toolgrove.serve.asking import Ask
 from toolgrove.serve.scheduler import Part
 from toolgrove.serve.served import Served
@@ -31,6 +31,10 @@ class ChatAnswer:
 
     def __post_init__(self) -> None:
         self.choices = [Choice(self.ask, index) for index in range(len(self.ask.jobs))]
+
+    def take(self, part: Part) -> None:
+        """Takes a part of a reply."""
+        self.choices[part.job].take(part.piece)
 
     def whole(self) -> JSON:
         """The body of the response, once every reply has ended."""
@@ -100,15 +104,9 @@ class ChatAnswer:
         return {"tool_calls": [{"index": delta.index, "function": {"arguments": delta.text}}]}
 
     def _told(self, choice: Choice) -> JSON:
-        message: JSON = {"role": "assistant", "content": choice.text, "refusal": None}
-        if choice.thinking and self.request.include_reasoning:
-            message["reasoning_content"] = message["reasoning"] = choice.thinking
-        if choice.calls:
-            message["content"] = choice.text or None
-            message["tool_calls"] = [call_told(call) for call in choice.calls]
         told: JSON = {
             "index": choice.index,
-            "message": message,
+            "message": message_told(choice, self.request.include_reasoning),
             "logprobs": self._logprobs(choice.scores) if self.request.logprobs else None,
             "finish_reason": choice.reason(),
         }

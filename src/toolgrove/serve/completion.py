@@ -31,6 +31,10 @@ class CompletionAnswer:
     def __post_init__(self) -> None:
         self.choices = [Choice(self.ask, index) for index in range(len(self.ask.jobs))]
 
+    def take(self, part: Part) -> None:
+        """Takes a part of a reply."""
+        self.choices[part.job].take(part.piece)
+
     def whole(self) -> JSON:
         """The body of the response, once every text has ended."""
         choices = [self._told(c.index, c.text, c.scores, c.reason()) for c in self.choices]

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import Request
 
 from toolgrove.core.messages import JSON
-from toolgrove.serve.answer import Choice, usage_of
+from toolgrove.serve.answer import Choice, message_told, usage_of
 from toolgrove.serve.asking import Ask
 from toolgrove.serve.guard import Note
 from toolgrove.serve.metrics import Metrics
 from toolgrove.serve.record import Recorder
 from toolgrove.serve.refusal import RefusedError
+from toolgrove.serve.responses_wire import ResponsesRequest
 from toolgrove.serve.scheduler import Part
 from toolgrove.serve.served import Served
 from toolgrove.serve.sse import MEDIA_TYPE
@@ -35,6 +36,10 @@ class Answer(Protocol):
     ask: Ask
     id: str
     choices: list[Choice]
+
+    def take(self, part: Part) -> None:
+        """Takes a part of a reply."""
+        ...
 
     def whole(self) -> JSON:
         """The body, once every reply has ended."""
@@ -77,7 +82,7 @@ async def respond(
         _report(desk, note, request, answer, first_s)
 
     if events is None:
-        await unless_gone(http, _take(_all_of(first, parts), answer.choices))
+        await unless_gone(http, _take(_all_of(first, parts), answer))
         done()
         return JSONResponse(answer.whole(), headers=headers)
     chunks = _then(answer.chunks(_all_of(first, parts)), done)
@@ -110,9 +115,9 @@ async def _all_of(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]
         yield part
 
 
-async def _take(parts: AsyncIterator[Part], choices: list[Choice]) -> None:
+async def _take(parts: AsyncIterator[Part], answer: Answer) -> None:
     async for part in parts:
-        choices[part.job].take(part.piece)
+        answer.take(part)
 
 
 async def _then(chunks: AsyncIterator[JSON], done: Callable[[], None]) -> AsyncIterator[JSON]:
@@ -136,12 +141,22 @@ def _report(desk: Desk, note: Note, request: Wire, answer: Answer, first_s: floa
 
 
 def _entry(request: Wire, answer: Answer) -> JSON:
-    """The exchange as ``convert --from openai-log`` reads it; streams are told whole."""
-    asked: Any = request.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    """The exchange as ``convert --from openai-log`` reads it: streams are told whole, the Responses
+    API as the chat that was meant."""
+    if isinstance(request, ResponsesRequest):
+        asked: Any = request.chat()
+        choices = [
+            {"message": message_told(choice), "finish_reason": choice.reason()}
+            for choice in answer.choices
+        ]
+        response: JSON = {"id": answer.id, "model": answer.ask.model.name, "choices": choices}
+    else:
+        asked = request.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        response = answer.whole()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "request": asked,
-        "response": answer.whole(),
+        "response": response,
         "prompt_token_ids": list(answer.ask.jobs[0].prompt),
         "completion_token_ids": [choice.ids for choice in answer.choices],
     }

@@ -12,10 +12,15 @@ DONE = "data: [DONE]\n\n"
 MEDIA_TYPE = "text/event-stream"
 
 
+_BREAKS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
+"""Characters that some clients take for line ends; as escapes they are none."""
+
+
 def event(data: JSON, name: str | None = None) -> str:
-    """One event. JSON has no line breaks of its own, so the data is one line."""
+    """One event, its data on one line, whatever the client takes for a line's end."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"{head}data: {text.translate(_BREAKS)}\n\n"
 
 
 async def chat_events(chunks: AsyncIterator[JSON]) -> AsyncIterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from toolgrove.core.errors import TemplateError, did_you_mean
 from toolgrove.core.messages import JSON, Tool, tool_names
 from toolgrove.templates.base import AgentTemplate
-from toolgrove.templates.expressible import expressible
+from toolgrove.templates.expressible import Expressible, expressible
 from toolgrove.templates.grammar import (
     Grammar,
     Opening,
@@ -16,10 +16,17 @@ from toolgrove.templates.grammar import (
     choice,
     optional,
     pattern,
+    rules_of,
     sequence,
     text_until,
 )
+from toolgrove.templates.json_calls import arguments_of
+from toolgrove.templates.notations import SPACED_JSON
+from toolgrove.templates.rules import Rules
 from toolgrove.templates.writing import Traits
+
+_SPACE = r"[ \t\r\n]{0,8}"
+"""white space before what must come: bounded, so that no model goes on with it for ever"""
 
 _AUTO, _REQUIRED, _NONE = "auto", "required", "none"
 
@@ -41,10 +48,15 @@ class Request(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """A grammar as a structural tag; ``notes`` say what it leaves wider than was asked for."""
+    """A grammar as a structural tag; ``notes`` say what it leaves wider, or out."""
 
     tag: JSON
     notes: tuple[str, ...]
+
+    @property
+    def wider(self) -> tuple[str, ...]:
+        """The notes on replies that are admitted and not valid; the others only leave some out."""
+        return tuple(note for note in self.notes if "is not enforced" in note)
 
 
 def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> Constraint:
@@ -75,8 +87,9 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
     ends = [mark for mark in chat.wrappers if mark not in chat.think[:2]]
     if request.schema is not None and not required:
         openings = grammar.openings if grammar is not None and tools else ()
-        schema, more = _held_schema(request.schema)
-        body, notes = _json(schema, openings), (*notes, *more)
+        held = _held_schema(request.schema)
+        body, more = _json(held.tools[0], openings)
+        notes = (*notes, *held.notes, *more)
         body = sequence(optional(choice(ends)), body) if ends else body
     if ends:
         body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
@@ -110,21 +123,21 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
 
 def _at_once(openings: Sequence[Opening]) -> JSON:
     """Calls without text before them; white space may stand there, as some families write it."""
-    return sequence(pattern(r"\s{0,8}"), choice([sequence(o.mark, o.rest) for o in openings]))
+    return sequence(pattern(_SPACE), choice([sequence(o.mark, o.rest) for o in openings]))
 
 
-def _json(schema: JSON, openings: Sequence[Opening]) -> JSON:
-    """One JSON value or, where there are openings, calls instead."""
-    value = sequence(pattern(r"\s{0,8}"), {"type": "json_schema", "json_schema": schema})
-    return choice([value, _at_once(openings)]) if openings else value
+def _json(tool: Tool, openings: Sequence[Opening]) -> Constraint:
+    """One JSON object like a tool's arguments or, where there are openings, calls instead."""
+    rules, notes = Rules(), list[str]()
+    root = arguments_of(tool, SPACED_JSON, rules, notes)
+    value = sequence(pattern(_SPACE), rules_of(rules.text(root)))
+    return Constraint(choice([value, _at_once(openings)]) if openings else value, tuple(notes))
 
 
-def _held_schema(schema: JSON) -> tuple[JSON, tuple[str, ...]]:
-    """The schema as a grammar can hold it, and what was left out, in words."""
-    name = "response_format"
-    spec: JSON = {"type": "function", "function": {"name": name, "parameters": schema}}
-    held = expressible([Tool(spec)])
-    return held.tools[0].parameters, tuple(n.replace("tool ", "", 1) for n in held.notes)
+def _held_schema(schema: JSON) -> Expressible:
+    """The schema, as the one tool's that is given back, as a grammar can hold it."""
+    spec: JSON = {"name": "response_format", "parameters": schema}
+    return expressible([Tool({"type": "function", "function": spec})])
 
 
 def _text(grammar: Grammar, never: Sequence[str]) -> JSON:
@@ -155,12 +168,12 @@ def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:
         return body
     stops = (chat.stop, *chat.other_stops)
     thought = sequence(any_text([closes, *stops]), closes)
-    opened = sequence(pattern(r"\s*"), opens, thought)
+    opened = sequence(pattern(_SPACE), opens, thought)
     if prompt.rstrip().endswith(closes):
         again = opens in chat.wrappers  # a mark that opens thinking wherever it stands
         return sequence(optional(opened), body) if again else body
     tail = prompt.rpartition(opens)[2] if opens in prompt else None
     if tail is not None and not tail.strip():
         return sequence(thought, body)
-    ways = [opened, sequence(pattern(r"\s*"), closes)] if bare else [opened]
+    ways = [opened, sequence(pattern(_SPACE), closes)] if bare else [opened]
     return sequence(optional(choice(ways)), body)

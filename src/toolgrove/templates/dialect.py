@@ -121,19 +121,15 @@ class Dialect:
         turn of valid calls that the dialect writes is admitted, arguments in any order, where
         ``grammar_notes`` says nothing else.
         """
-        return self.reply_grammar(Request(tuple(tools), choice, parallel, prompt), strict=strict)
+        made = constraint(self.chat, self.agent, Request(tuple(tools), choice, parallel, prompt))
+        return _noted(made.tag, made.notes if strict else ())
 
     def reply_grammar(self, request: Request, *, strict: bool = False) -> JSON:
         """``grammar`` of a request in one value, which can ask for more: a required call before any
-        text, and JSON that is valid for a schema where there is no call."""
+        text, and JSON that is valid for a schema where there is no call. ``strict`` refuses what
+        would admit replies that are not valid."""
         made = constraint(self.chat, self.agent, request)
-        if strict and made.notes:
-            more = f"; and {len(made.notes) - 1} more" if made.notes[1:] else ""
-            raise TemplateError(
-                made.notes[0] + more,
-                hint="change the tool's parameters, or take the wider grammar: strict=False",
-            )
-        return made.tag
+        return _noted(made.tag, made.wider if strict else ())
 
     def grammar_notes(self, tools: Sequence[Tool]) -> list[str]:
         """What of the tools' schemas a grammar cannot hold, with what goes instead, in words."""
@@ -152,6 +148,17 @@ class Dialect:
                 digest.update(error.what.encode())
         digest.update("\0".join(self.stops).encode())
         return digest.hexdigest()[:16]
+
+
+def _noted(tag: JSON, notes: Sequence[str]) -> JSON:
+    """The tag; TemplateError that tells the notes, where there are any."""
+    if notes:
+        more = f"; and {len(notes) - 1} more" if notes[1:] else ""
+        raise TemplateError(
+            notes[0] + more,
+            hint="change the tool's parameters, or take the wider grammar: strict=False",
+        )
+    return tag
 
 
 def dialect(

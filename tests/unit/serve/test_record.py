@@ -16,10 +16,13 @@ def entries(recorder):
 
 def test_exchanges_read_back_as_rows_streamed_or_not(serving, tmp_path):
     recorder = Recorder(tmp_path)
-    client = serving([CALL, CALL], recorder=recorder)
+    client = serving([CALL] * 3, recorder=recorder)
     client.ask(PATH, chat(tools=TOOLS))
+    flat = [{"type": "function", **tool["function"]} for tool in TOOLS]
+    client.ask("/v1/responses", {"input": "Hello", "tools": flat})
     client.ask(PATH, chat(tools=TOOLS, stream=True))
     written = entries(recorder)
+    assert len(written) == 3
     assert stat.S_IMODE(recorder.file.stat().st_mode) == 0o600
     for entry in written:
         (row,) = log_rows(Row(entry, "x"))
