@@ -6,6 +6,7 @@ full, shared or not: that is the work that was asked for. The first step is not 
 
 - real: 2,111 rows of BFCL, one request each, with the tool lists that they happen to share
 - agent: conversations made here, 8 of which share a prompt with 8 tools
+- head: the memory that logits of trained positions save, without any sharing
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ WAYS = {
         *("--gradient_accumulation_steps", "2"),
     ],
     "padded": [
-        *("--forest", "off", "--per_device_train_batch_size", "4"),
+        *("--forest", "off", "--tokens_per_batch", "5200"),
         *("--gradient_accumulation_steps", "4"),
     ],
 }
-"""Both make 16 to 25 rows an optimizer step."""
+"""Both have 5,200 tokens in a forward pass and make 8 to 26 rows an optimizer step."""
 
 BFCL = ("simple_python", "multiple", "parallel", "live_simple", "live_multiple")
 """Their cases make 2,111 rows, which share tool lists as the benchmark's do."""
@@ -221,7 +222,7 @@ def entry(
         "unit": unit,
         "conditions": {
             **more,
-            "peer": "toolgrove sft --forest off, 4 rows of like length padded, 4 batches a step",
+            "peer": "toolgrove sft --forest off: rows of like length, padded to 5,200 tokens",
             "model": MODEL,
             "python": platform.python_version(),
             **{package: version(package) for package in ("torch", "transformers", "peft")},

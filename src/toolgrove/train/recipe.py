@@ -129,7 +129,8 @@ class SftSettings(CommandSettings):
     """Number format to compute in; auto takes the fastest sound one of this device."""
 
     attn_impl: str | None = None
-    """Attention kernel by transformers' name (sdpa, eager, ...); left out, the model's default."""
+    """Attention kernel by transformers' name (sdpa, eager, ...); left out, the model's default.
+    Forests bring their own."""
 
     gradient_checkpointing: bool | None = None
     """Recompute activations to save memory; left out, only for models of a billion weights up."""
