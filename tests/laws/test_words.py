@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tokenizers import Tokenizer as Backend
 from tests.laws.tokenizer import small_tokenizer
 from toolgrove.encoding import words as under_test
 from toolgrove.encoding.tokenizer import _without_control
-from toolgrove.encoding.words import Words, cuts_at_spaces
+from toolgrove.encoding.splitting import cuts_at_spaces
+from toolgrove.encoding.words import Words
 
 SHARED = sorted(
     file.parent for file in Path(__file__).parents[2].glob("../shared/tokenizers/*/tokenizer.json")
@@ -69,11 +71,11 @@ def test_words_give_the_tokens_of_the_whole(folder: Path) -> None:
     @given(TEXTS, st.lists(st.integers(0, 40), max_size=5))
     def law(text: str, places: list[int]) -> None:
         whole = backend.encode(text, add_special_tokens=False)
-        piece = words.piece(text)
-        assert piece.ids == whole.ids
         starts = [start for start, _ in whole.offsets]
-        ends = sorted(min(place, len(text)) for place in places)
-        assert piece.counts(ends) == [sum(start < end for start in starts) for end in ends]
+        ends = [*sorted(min(place, len(text)) for place in places), len(text)]
+        piece = words.tokens([text[begin:end] for begin, end in pairwise([0, *ends])])
+        assert piece.ids.tolist() == whole.ids
+        assert piece.ends == [sum(start < end for start in starts) for end in ends]
 
     law()
 
@@ -116,5 +118,7 @@ def test_a_full_memory_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, words = _loaded(FOLDERS[-1])
     for number in range(60):
         text = f"word{number} and word{number % 7} then {number}"
-        assert words.piece(text).ids == backend.encode(text, add_special_tokens=False).ids
+        assert (
+            words.tokens([text]).ids.tolist() == backend.encode(text, add_special_tokens=False).ids
+        )
     assert len(words._spaced) < 60

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from toolgrove.core.errors import ConfigError, DataError, TemplateError
 from toolgrove.core.messages import Conversation, Role
 from toolgrove.core.spans import WRITTEN_BY_MODEL, Kind, Span, cut, text_of
-from toolgrove.encoding.encoded import Encoded
+from toolgrove.encoding.encoded import Coded, Encoded
 from toolgrove.encoding.loss import LossRule, Weighted, parse_loss_scale
 from toolgrove.encoding.tokenizer import Tokenizer
 from toolgrove.encoding.writer import Writer
@@ -91,7 +91,7 @@ def encode_with(
     conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
 ) -> list[Encoded]:
     """``encode`` with its settings in one value."""
-    return _limited(conv, dialect, tok, settings)
+    return [made.encoded() for made in _limited(conv, dialect, tok, settings)]
 
 
 def _limited(
@@ -100,7 +100,7 @@ def _limited(
     tok: Tokenizer,
     settings: EncodeSettings,
     turns: Sequence[Turn] | None = None,
-) -> list[Encoded]:
+) -> list[Coded]:
     """The sequences, none longer than the settings allow; ``turns``: where they are known."""
     given = settings.loss_scale
     rule = parse_loss_scale(given) if isinstance(given, str) else given
@@ -147,18 +147,25 @@ def tokens_of(stretches: Iterable[list[Span]], tok: Tokenizer) -> Encoded:
     """The tokens of stretches one after the other, none of them trained."""
     writer = Writer(tok)
     for spans in stretches:
-        writer.add([Weighted(span, 0.0) for span in spans])
-    return writer.encoded()
+        writer.give(spans)
+    return writer.coded().encoded()
 
 
 def encode_whole(
+    conv: Conversation, dialect: Dialect, tok: Tokenizer, settings: EncodeSettings
+) -> list[Encoded]:
+    """``encode_with``, after ``refuse_losses``, from one rendering of the conversation."""
+    return [made.encoded() for made in coded_whole(conv, dialect, tok, settings)]
+
+
+def coded_whole(
     conv: Conversation,
     dialect: Dialect,
     tok: Tokenizer,
     settings: EncodeSettings,
     turns: Sequence[Turn] | None = None,
-) -> list[Encoded]:
-    """``encode_with``, after ``refuse_losses``, from one rendering of the conversation.
+) -> list[Coded]:
+    """``encode_whole``, its sequences as columns of numbers.
 
     ``turns``: what ``served_turns`` gave, where the caller has them already.
     """
@@ -243,7 +250,7 @@ def _sequences(
     tok: Tokenizer,
     plan: _Plan,
     turns: Sequence[Turn] | None = None,
-) -> list[Encoded]:
+) -> list[Coded]:
     if plan.history is History.KEEP:
         stretches = _kept(conv, dialect)
         trained = {i for i, m in enumerate(conv.messages) if m.role is Role.ASSISTANT}
@@ -293,12 +300,12 @@ def _encoded(
     conv: Conversation,
     tok: Tokenizer,
     plan: _Plan,
-) -> Encoded:
+) -> Coded:
     writer = Writer(tok)
     for number, stretch in enumerate(stretches):
         everything = plan.rule.base == "all"
         if not everything and number == 0 and stretches[1:]:
-            writer.add([Weighted(span, 0.0) for span in stretch.spans])
+            writer.give(stretch.spans)
             continue
         weighted = plan.rule.weigh(stretch.spans, conv, plan.acted)
         if not everything:
@@ -307,7 +314,7 @@ def _encoded(
                 for item in weighted
             ]
         writer.add(weighted)
-    return writer.encoded()
+    return writer.coded()
 
 
 def _shortened(conv: Conversation, truncation: Truncation) -> list[Conversation]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from toolgrove.core.spans import Kind
+
+KINDS = tuple(Kind)
+"""The kinds by their numbers in ``Coded.span_kinds``."""
+NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
+NO_MESSAGE = -1
+"""The number of the message of a span that belongs to none."""
 
 
 class TokenSpan(NamedTuple):
@@ -41,3 +49,108 @@ class Encoded:
         for span in self.spans:
             counts[span.kind] += sum(1 for w in self.weights[span.start : span.end] if w > 0)
         return +counts
+
+
+def _ints() -> array[int]:
+    return array("i")
+
+
+def _bytes() -> array[int]:
+    return array("b")
+
+
+def _floats() -> array[float]:
+    return array("d")
+
+
+@dataclass(slots=True)
+class Coded:
+    """One training sequence as columns of numbers, weights and spans as runs of tokens.
+
+    Each span and each run of one weight goes from the end of the one before to its own; neighbours
+    differ. ``span_kinds`` are numbers in ``KINDS``.
+    """
+
+    ids: array[int] = field(default_factory=_ints)
+    span_ends: array[int] = field(default_factory=_ints)
+    span_kinds: array[int] = field(default_factory=_bytes)
+    span_messages: array[int] = field(default_factory=_ints)
+    weight_ends: array[int] = field(default_factory=_ints)
+    weights: array[float] = field(default_factory=_floats)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def trained(self) -> int:
+        """How many tokens weigh more than 0."""
+        runs = pairwise((0, *self.weight_ends))
+        return sum(
+            [end - start for (start, end), w in zip(runs, self.weights, strict=True) if w != 0.0]
+        )
+
+    def own(self, end: int, kind: int, message: int, weight: float) -> None:
+        """The tokens that nobody owns yet, up to ``end``, get a kind, a message and a weight."""
+        ends, weights = self.span_ends, self.weights
+        if end == (ends[-1] if ends else 0):
+            return
+        if ends and kind == self.span_kinds[-1] and message == self.span_messages[-1]:
+            ends[-1] = end
+        else:
+            ends.append(end)
+            self.span_kinds.append(kind)
+            self.span_messages.append(message)
+        self._weigh(end, weight)
+
+    def extend(self, other: Coded) -> None:
+        """Appends a sequence of which no token is trained."""
+        if not other.ids:
+            return
+        base = len(self.ids)
+        self.ids.extend(other.ids)
+        if (
+            base
+            and self.span_kinds[-1] == other.span_kinds[0]
+            and self.span_messages[-1] == other.span_messages[0]
+        ):
+            for column in (self.span_ends, self.span_kinds, self.span_messages):
+                column.pop()
+        self.span_ends.extend([end + base for end in other.span_ends] if base else other.span_ends)
+        self.span_kinds.extend(other.span_kinds)
+        self.span_messages.extend(other.span_messages)
+        self._weigh(len(self.ids), 0.0)
+
+    def without_first(self) -> Coded:
+        """The same sequence, its first token not trained."""
+        if self.weights and self.weights[0] != 0.0:
+            if self.weight_ends[0] == 1 and self.weights[1:2] == array("d", [0.0]):
+                self.weight_ends.pop(0)
+                self.weights.pop(0)
+            elif self.weight_ends[0] == 1:
+                self.weights[0] = 0.0
+            else:
+                self.weight_ends.insert(0, 1)
+                self.weights.insert(0, 0.0)
+        return self
+
+    def encoded(self, where: str = "") -> Encoded:
+        """The same sequence with a weight for each token."""
+        weights: list[float] = []
+        for end, weight in zip(self.weight_ends, self.weights, strict=True):
+            weights += [weight] * (end - len(weights))
+        spans: list[TokenSpan] = []
+        start = 0
+        for end, kind, message in zip(
+            self.span_ends, self.span_kinds, self.span_messages, strict=True
+        ):
+            owner = None if message == NO_MESSAGE else message
+            spans.append(TokenSpan(start, end, KINDS[kind], owner))
+            start = end
+        return Encoded(self.ids.tolist(), weights, spans, where)
+
+    def _weigh(self, end: int, weight: float) -> None:
+        if self.weights and self.weights[-1] == weight:
+            self.weight_ends[-1] = end
+        else:
+            self.weight_ends.append(end)
+            self.weights.append(weight)

@@ -20,10 +20,10 @@ from toolgrove.encoding.encode import (
     EncodeSettings,
     History,
     Truncation,
-    encode_whole,
+    coded_whole,
     served_turns,
 )
-from toolgrove.encoding.encoded import Encoded
+from toolgrove.encoding.encoded import Coded, Encoded
 from toolgrove.encoding.loss import parse_loss_scale
 from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.templates.detect import dialect_in
@@ -62,17 +62,24 @@ class Job:
 
 @dataclass(slots=True)
 class Work:
-    """What rows became: sequences that have something to train, with what they share with others.
+    """What rows became: sequences that have something to train, with their rows' places and what
+    they share with others.
 
     ``idle`` rows had nothing to train; ``acted`` names the loss scales that found something.
     """
 
-    sequences: list[Encoded] = field(default_factory=list[Encoded])
+    coded: list[Coded] = field(default_factory=list[Coded])
+    places: list[str] = field(default_factory=list[str])
     groups: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     rejected: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rows: int = 0
     idle: int = 0
     acted: set[str] = field(default_factory=set[str])
+
+    @property
+    def sequences(self) -> list[Encoded]:
+        """The sequences with a weight for each token."""
+        return [made.encoded(where) for made, where in zip(self.coded, self.places, strict=True)]
 
 
 class _Talk(NamedTuple):
@@ -143,12 +150,13 @@ class RowEncoder:
                 raise talk.error or DataError("a row without a conversation", where=talk.where)
             done.rows += 1
             try:
-                encoded = encode_whole(talk.conv, self._dialect, self._tok, settings, turns)
+                encoded = coded_whole(talk.conv, self._dialect, self._tok, settings, turns)
             except (DataError, TemplateError) as error:
                 raise error.at(talk.where) from error
             useful = [sequence for sequence in encoded if sequence.trained]
             done.idle += not useful
-            done.sequences += [replace(sequence, where=talk.where) for sequence in useful]
+            done.coded += useful
+            done.places += [talk.where] * len(useful)
             done.groups += [group_keys(talk.conv, talk.where)] * len(useful)
 
     def _turns(self, conv: Conversation, settings: EncodeSettings) -> Sequence[Turn] | None:

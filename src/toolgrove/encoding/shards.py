@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from toolgrove.core.errors import DataError
-from toolgrove.core.spans import Kind
-from toolgrove.encoding.encoded import Encoded, TokenSpan
+from toolgrove.encoding.encoded import KINDS, NO_MESSAGE, Encoded, TokenSpan
 from toolgrove.encoding.job import Work
 
-_KINDS = list(Kind)
-_NUMBER_OF = {kind: number for number, kind in enumerate(_KINDS)}
-_NO_MESSAGE = -1
 _META = b"toolgrove"
 
 
@@ -94,9 +90,9 @@ def write_shard(file: Path, work: Work) -> Totals:
     pa = arrow()
     totals = Totals(
         work.rows,
-        len(work.sequences),
-        sum(map(len, work.sequences)),
-        sum(sequence.trained for sequence in work.sequences),
+        len(work.coded),
+        sum(map(len, work.coded)),
+        sum(sequence.trained for sequence in work.coded),
         work.idle,
         len(work.rejected),
         tuple(sorted(work.acted)),
@@ -117,18 +113,16 @@ def _columns(pa: Any, work: Work) -> tuple[Any, list[Any]]:
     ids, groups = _Lists("i"), _Lists("Q")
     span_ends, kinds, messages = _Lists("i"), _Lists("b"), _Lists("i")
     weight_ends, weights = _Lists("i"), _Lists("d")
-    for sequence, keys in zip(work.sequences, work.groups, strict=True):
+    for sequence, keys in zip(work.coded, work.groups, strict=True):
         ids.add(sequence.ids)
         groups.add([_hash(key) for key in keys])
-        spans = sequence.spans
-        span_ends.add([span.end for span in spans])
-        kinds.add([_NUMBER_OF[span.kind] for span in spans])
-        messages.add([_NO_MESSAGE if s.message is None else s.message for s in spans])
-        ends, values = _runs(sequence)
-        weight_ends.add(ends)
-        weights.add(values)
+        span_ends.add(sequence.span_ends)
+        kinds.add(sequence.span_kinds)
+        messages.add(sequence.span_messages)
+        weight_ends.add(sequence.weight_ends)
+        weights.add(sequence.weights)
     named = {
-        "where": _texts(pa, [sequence.where for sequence in work.sequences]),
+        "where": _texts(pa, work.places),
         "groups": groups.column(pa, pa.uint64()),
         "ids": ids.column(pa, pa.int32()),
         "span_ends": span_ends.column(pa, pa.int32()),
@@ -146,29 +140,6 @@ def _texts(pa: Any, texts: Sequence[str]) -> Any:
     offsets = array("i", [0, *accumulate(map(len, raw))])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
     return pa.Array.from_buffers(pa.string(), len(raw), buffers)
-
-
-def _runs(sequence: Encoded) -> tuple[list[int], list[float]]:
-    """Where each run of equal weights ends, and its weight."""
-    weights = sequence.weights
-    ends: list[int] = []
-    values: list[float] = []
-    start = 0
-    for span in sequence.spans:
-        if span.end - start > 1 and weights[start : span.end].count(weights[start]) == (
-            span.end - start
-        ):
-            bounds = [span.end]
-        else:
-            bounds = range(start + 1, span.end + 1)
-        for end in bounds:
-            if values and values[-1] == weights[end - 1]:
-                ends[-1] = end
-            else:
-                ends.append(end)
-                values.append(weights[end - 1])
-        start = span.end
-    return ends, values
 
 
 def _hash(key: str) -> int:
@@ -215,8 +186,8 @@ class Shard:
         for end, kind, message in zip(
             values("span_ends"), values("span_kinds"), values("span_messages"), strict=True
         ):
-            owner = None if message == _NO_MESSAGE else message
-            spans.append(TokenSpan(start, end, _KINDS[kind], owner))
+            owner = None if message == NO_MESSAGE else message
+            spans.append(TokenSpan(start, end, KINDS[kind], owner))
             start = end
         weights: list[float] = []
         for end, weight in zip(values("weight_ends"), values("weights"), strict=True):

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, cast
 from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
-from toolgrove.core.spans import MARKUP, Kind
+from toolgrove.core.spans import MARKUP, Kind, Span
+from toolgrove.encoding.encoded import Coded
 from toolgrove.encoding.folder import text_folder
 from toolgrove.encoding.words import Piece, Words
 
@@ -24,10 +25,12 @@ _PROBES = (
     "line one\n\n    indented\ttab",
 )
 _MODEL_TEXT = frozenset({Kind.TEXT, Kind.THINKING})
-_CACHE_CHARACTERS = 10_000_000
-"""How much text the memory of pieces holds before it starts anew (about 200 MB with its ids)."""
+_BLOCK_CHARACTERS = 20_000_000
+"""How much text the memory of blocks holds before it starts anew (about 50 MB with its ids)."""
 
 
+_PER_BLOCK = 500
+"""What a block counts beside its characters."""
 _MARKED = 10_000
 """For how many texts of templates it is kept where their control tokens stand."""
 
@@ -38,6 +41,36 @@ class Mark(NamedTuple):
     start: int
     end: int
     token: int
+
+
+class Blocks(dict[tuple[Span, ...], Coded]):
+    """The tokens of spans that many rows share, as long as there is room for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = 0
+
+    def keep(self, spans: tuple[Span, ...], made: Coded, characters: int) -> None:
+        """Remembers what spans of so many characters became; a full memory starts anew."""
+        self._held += characters + _PER_BLOCK
+        if self._held > _BLOCK_CHARACTERS:
+            self.clear()
+            self._held = characters + _PER_BLOCK
+        self[spans] = made
+
+
+class _Opens(dict[str, bool]):
+    """Whether a text of a template's own begins with a control token."""
+
+    def __init__(self, marks: re.Pattern[str]) -> None:
+        super().__init__()
+        self._match = marks.match
+
+    def __missing__(self, text: str) -> bool:
+        if len(self) >= _MARKED:
+            self.clear()
+        found = self[text] = self._match(text) is not None
+        return found
 
 
 class Tokenizer:
@@ -57,9 +90,8 @@ class Tokenizer:
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
         plain = _without_control(settings)
         self._words = Words(Backend.from_str(json.dumps(plain)), plain)
-        self._pieces: dict[str, Piece] = {}
         self._marked: dict[str, Sequence[Mark]] = {}
-        self._remembered = 0
+        self.blocks = Blocks()
 
     @cached_property
     def _backend(self) -> Backend:
@@ -119,16 +151,14 @@ class Tokenizer:
         """The text of the ids, control tokens kept."""
         return self._backend.decode(ids, skip_special_tokens=False)
 
-    def piece(self, text: str) -> Piece:
-        """A text as data: no control token is recognized in it. Results are kept and shared."""
-        known = self._pieces.get(text)
-        if known is None:
-            self._remembered += len(text)
-            if self._remembered > _CACHE_CHARACTERS:
-                self._pieces.clear()
-                self._remembered = len(text)
-            known = self._pieces[text] = self._words.piece(text)
-        return known
+    @cached_property
+    def opens(self) -> Mapping[str, bool]:
+        """For each text of a template's own, whether it begins with a control token."""
+        return _Opens(self._all_marks)
+
+    def piece(self, *parts: str) -> Piece:
+        """A text as data, given in parts: no control token is recognized in it."""
+        return self._words.tokens(parts)
 
     def learn(self, texts: Iterable[str]) -> None:
         """Makes ready for pieces out of these texts; what ``piece`` gives does not change."""
@@ -162,7 +192,7 @@ class Tokenizer:
         normalizer = self._backend.normalizer
         for probe in _PROBES:
             expected = normalizer.normalize_str(probe) if normalizer is not None else probe
-            back = self.decode(self.piece(probe).ids)
+            back = self.decode(self.piece(probe).ids.tolist())
             if back not in (probe, expected) and back.strip() != probe.strip():
                 raise TokenizerError(
                     f"the tokenizer does not give back its input: {probe!r} became {back!r}",

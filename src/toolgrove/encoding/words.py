@@ -3,231 +3,288 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
-from itertools import accumulate, chain
-from operator import itemgetter
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 from tokenizers import Tokenizer as Backend
 
+from toolgrove.encoding.splitting import ascii_splitter, cuts_at_spaces
+
 _REMEMBERED = 8_000_000
-"""How many characters of words are kept before the memory starts anew (some 100 MB)."""
-_PER_WORD = 20
-"""What a word counts beside its characters."""
+"""How many characters each memory of texts keeps before it starts anew (some 100 MB for words)."""
+_PER_TEXT = 20
+"""What a text that is kept counts beside its characters."""
+_WORTH_KEEPING = 100
+"""Characters of a part from which on its tokens are kept: shorter ones are as fast to make."""
 
 
-Word: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
-"""Tokens of a stretch of text: ids, the character each begins at, how long the text is. A plain
-tuple: the garbage collector does not look into many thousands of those again and again."""
-_IDS, _STARTS, _LENGTH = itemgetter(0), itemgetter(1), itemgetter(2)
+Ids: TypeAlias = tuple[int, ...]
 
 
-class Piece:
-    """A tokenized piece of text: its ids, and which of them begin before a character."""
+class Word(NamedTuple):
+    """The tokens of a stretch of text, and the character that each begins at."""
 
-    __slots__ = ("_asked", "_found", "_words", "ids")
+    ids: Ids
+    starts: Ids
 
-    def __init__(self, words: list[Word]) -> None:
-        self.ids: list[int] = list(chain.from_iterable(map(_IDS, words)))
-        self._words = words
-        self._asked: list[int] = []
-        self._found: list[int] = []
 
-    def counts(self, ends: list[int]) -> list[int]:
-        """For each place (ascending) how many tokens begin before it; the last asked is kept."""
-        if ends != self._asked:
-            self._asked, self._found = list(ends), self._counted(ends)
-        return self._found
+class Piece(NamedTuple):
+    """Text that is tokenized as a whole: its ids and, for each of the parts that it was given in,
+    how many tokens begin before the part's end."""
 
-    def _counted(self, ends: list[int]) -> list[int]:
-        words = self._words
-        lengths = [0, *accumulate(map(_LENGTH, words))]
-        tokens = [0, *accumulate(map(len, map(_IDS, words)))]
-        found: list[int] = []
-        place = 0
-        for end in ends:
-            place = max(bisect_left(lengths, end, place) - 1, 0)
-            inside = bisect_left(_STARTS(words[place]), end - lengths[place])
-            found.append(tokens[place] + inside)
-        return found
+    ids: array[int]
+    ends: list[int]
+
+
+class _Part(NamedTuple):
+    """A part of a text: what stands before its first cut, between its cuts, after the last one.
+
+    ``inside`` None: there is no cut in it, and ``head`` is all of it.
+    """
+
+    head: str
+    inside: array[int] | None
+    tail: str
 
 
 class Words:
     """Tokenizes text word by word, each word once, where that gives the same tokens.
 
-    Law: ``piece(text).ids`` are the backend's own for the whole text. A cut stands before a space
+    Law: ``tokens(parts).ids`` are the backend's own for the whole text. A cut stands before a space
     that follows a character that is not white space; ``cuts_at_spaces`` says for which tokenizers
-    no token crosses it. For all others a text is one word.
+    no token crosses it. For all others a text is one word. Where ``ascii_splitter`` knows what a
+    tokenizer splits ASCII words into, each such split is given to its model once.
     """
 
     def __init__(self, backend: Backend, settings: dict[str, Any]) -> None:
         self._backend = backend
         self._cuts = cuts_at_spaces(settings)
-        self._first: dict[str, Word] = {}
-        self._spaced: dict[str, Word] = {}
-        self._remembered = 0
+        splitter = ascii_splitter(settings)
+        self._splits = None if splitter is None else _Splits(backend, splitter)
+        self._spaced = _Spaced(backend, self._splits)
+        self._words: dict[str, Word] = {}
+        self._parts: dict[str, _Part] = {}
+        self._held = 0
 
-    def piece(self, text: str) -> Piece:
-        """The tokens of a text, its words from memory where they are there."""
+    def tokens(self, parts: Sequence[str]) -> Piece:
+        """The tokens of a text that is given in parts."""
+        piece = Piece(array("i"), [])
         if not self._cuts:
-            return Piece([self._word(text)])
-        parts = text.split(" ") if _is_plain(text) else _CUT.split(text)
-        first, *spaced = parts
-        known = self._first.get(first)
-        if known is None:
-            self._new([first])
-            known = self._first[first] = self._word(first)
-        try:
-            words = [*map(self._spaced.__getitem__, spaced)]
-        except KeyError:
-            self._learn(spaced)
-            words = [*map(self._spaced.__getitem__, spaced)]
-        return Piece([known, *words])
+            _end_word(piece, self._tokenized("".join(parts)), _ends(parts))
+            return piece
+        word, ends = "", list[int]()
+        for text in parts:
+            if text[:1] == " " and word and not word[-1].isspace():
+                _end_word(piece, self._word(word), ends)
+                word, ends = "", []
+            head, inside, tail = self._part(text)
+            word += head
+            if inside is not None:
+                _end_word(piece, self._word(word), ends)
+                piece.ids.extend(inside)
+                word, ends = tail, []
+            ends.append(len(word))
+        _end_word(piece, self._word(word), ends)
+        return piece
 
     def learn(self, texts: Iterable[str]) -> None:
         """Remembers the words of texts that will be asked for, tokenized together: faster."""
-        if not self._cuts:
+        if not self._cuts or self._splits is not None:
             return
         spaced: set[str] = set()
         for text in set(texts):
-            spaced.update((text.split(" ") if _is_plain(text) else _CUT.split(text))[1:])
-        self._learn(list(spaced))
+            spaced.update(_cut(text)[1:-1])
+        self._spaced.learn(spaced)
+
+    def _part(self, text: str) -> _Part:
+        known = self._parts.get(text)
+        if known is not None:
+            return known
+        words = _cut(text)
+        if not words[1:]:
+            return _Part(text, None, "")
+        inside = words[1:-1]
+        if self._splits is None or not text.isascii():
+            self._spaced.learn(set(inside))
+        ids = array("i", [*chain.from_iterable(map(self._spaced.__getitem__, inside))])
+        part = _Part(words[0], ids, f" {words[-1]}")
+        if len(text) >= _WORTH_KEEPING:
+            self._make_room(text)
+            self._parts[text] = part
+        return part
 
     def _word(self, text: str) -> Word:
-        encoding = self._backend.encode(text, add_special_tokens=False)
-        starts = tuple(start for start, _ in encoding.offsets)
-        return tuple(encoding.ids), starts, len(text)
+        known = self._words.get(text)
+        if known is None:
+            self._make_room(text)
+            known = self._words[text] = self._tokenized(text)
+        return known
 
-    def _learn(self, spaced: list[str]) -> None:
-        """Remembers words that a space stands before, those that are new tokenized together.
+    def _tokenized(self, text: str) -> Word:
+        found = self._splits.word(text) if self._splits is not None and text.isascii() else None
+        return _encoded(self._backend, text) if found is None else found
+
+    def _make_room(self, text: str) -> None:
+        """Counts a text that will be kept; where the memory is full, it begins anew."""
+        self._held += len(text) + _PER_TEXT
+        if self._held > _REMEMBERED:
+            self._words.clear()
+            self._parts.clear()
+            self._held = len(text) + _PER_TEXT
+
+
+class _Spaced(dict[str, Ids]):
+    """The tokens of words that a space stands before; a word that is not known is tokenized."""
+
+    def __init__(self, backend: Backend, splits: _Splits | None) -> None:
+        super().__init__()
+        self._backend = backend
+        self._splits = splits
+        self._held = 0
+
+    def __missing__(self, word: str) -> Ids:
+        ids = self._splits.ids(f" {word}") if self._splits is not None and word.isascii() else None
+        if ids is None:
+            ids = _encoded(self._backend, f" {word}").ids
+        self._keep(word, ids)
+        return ids
+
+    def learn(self, words: set[str]) -> None:
+        """Remembers those of the words that are new, tokenized together.
 
         A word that ends in white space stands alone: behind it there is no cut.
         """
-        parts = self._new(spaced)
-        alone = [part for part in parts if not part or part[-1].isspace()]
-        joined = [part for part in parts if part and not part[-1].isspace()]
-        for part in alone:
-            self._spaced[part] = self._word(f" {part}")
-        text = "".join([f" {part}" for part in joined])
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        joined = [word for word in words if word and word not in self and not word[-1].isspace()]
+        if not joined:
+            return
+        encoding = self._backend.encode(
+            "".join([f" {word}" for word in joined]), add_special_tokens=False
+        )
         ids = encoding.ids
         starts = [start for start, _ in encoding.offsets]
-        first = begin = last = 0
-        for part in joined:
-            end = begin + len(part) + 1
-            while last < len(starts) and starts[last] < end:
-                last += 1
-            own = tuple([start - begin for start in starts[first:last]])
-            self._spaced[part] = (tuple(ids[first:last]), own, len(part) + 1)
-            first, begin = last, end
+        first = end = 0
+        for word in joined:
+            end += len(word) + 1
+            last = bisect_left(starts, end, first)
+            self._keep(word, tuple(ids[first:last]))
+            first = last
 
-    def _new(self, parts: list[str]) -> set[str]:
-        """The parts that are not known yet; where the memory is full, it begins anew with these."""
-        new = {part for part in set(parts) if part not in self._spaced}
-        self._remembered += sum(map(len, new)) + _PER_WORD * len(new)
-        if self._remembered > _REMEMBERED:
-            self._first.clear()
-            self._spaced.clear()
-            self._remembered = 0
-            return set(parts)
-        return new
+    def _keep(self, word: str, ids: Ids) -> None:
+        self._held += len(word) + _PER_TEXT
+        if self._held > _REMEMBERED:
+            self.clear()
+            self._held = len(word) + _PER_TEXT
+        self[word] = ids
+
+
+class _Splits(dict[str, Ids]):
+    """The tokens of what ASCII text is split into; a split that is not known is tokenized."""
+
+    def __init__(self, backend: Backend, splitter: re.Pattern[str]) -> None:
+        super().__init__()
+        self._backend = backend
+        self._model = backend.model
+        self._split = splitter.findall
+        self._starts: dict[str, Ids] = {}
+        self._held = 0
+
+    def __missing__(self, split: str) -> Ids:
+        if self._held > _REMEMBERED:
+            self.clear()
+            self._held = 0
+        self._held += len(split) + _PER_TEXT
+        letters = split.replace(" ", _SPACE) if split.isprintable() else split.translate(_LETTERS)
+        ids: list[int] = []
+        starts: list[int] = []
+        place = 0
+        for token in self._model.tokenize(letters):
+            ids.append(token.id)
+            starts.append(place)
+            place += len(token.value)
+        word = Word(tuple(ids), tuple(starts))
+        if place != len(split):
+            word = _encoded(self._backend, split)
+        self[split] = word.ids
+        self._starts[split] = word.starts
+        return word.ids
+
+    def ids(self, text: str) -> Ids | None:
+        """The tokens of an ASCII text; None where the splits are not all of it."""
+        splits = self._split(text)
+        if "".join(splits) != text:
+            return None
+        if len(splits) == 1:
+            return self[text]
+        return tuple(chain.from_iterable(map(self.__getitem__, splits)))
+
+    def word(self, text: str) -> Word | None:
+        """The tokens of an ASCII text with their places; None where the splits are not all."""
+        splits = self._split(text)
+        if "".join(splits) != text:
+            return None
+        ids: list[int] = []
+        starts: list[int] = []
+        place = 0
+        for split in splits:
+            ids += self[split]
+            own = self._starts[split]
+            if own[1:]:
+                starts += [place + start for start in own]
+            else:
+                starts.append(place)
+            place += len(split)
+        return Word(tuple(ids), tuple(starts))
+
+    def clear(self) -> None:
+        """Forgets all splits."""
+        super().clear()
+        self._starts.clear()
+
+
+def _encoded(backend: Backend, text: str) -> Word:
+    encoding = backend.encode(text, add_special_tokens=False)
+    return Word(tuple(encoding.ids), tuple([start for start, _ in encoding.offsets]))
+
+
+def _end_word(piece: Piece, word: Word, ends: Iterable[int]) -> None:
+    """Appends a word in which parts end at these places."""
+    count = len(piece.ids)
+    piece.ends.extend([count + bisect_left(word.starts, end) for end in ends])
+    piece.ids.extend(word.ids)
+
+
+def _ends(parts: Sequence[str]) -> list[int]:
+    ends: list[int] = []
+    place = 0
+    for part in parts:
+        place += len(part)
+        ends.append(place)
+    return ends
 
 
 _CUT = re.compile(r"(?<=\S) ")
 _BEFORE_NO_CUT = tuple(f"{blank} " for blank in " \n\t\r\x0b\x0c\x1c\x1d\x1e\x1f")
 
 
-def _is_plain(text: str) -> bool:
-    """Whether every space of the text, but one at its beginning, follows what is no white space."""
-    return text.isascii() and not any(pair in text for pair in _BEFORE_NO_CUT)
+def _cut(text: str) -> list[str]:
+    """The words of a text, all but the first without the space before them."""
+    if not text.isascii() or any([pair in text for pair in _BEFORE_NO_CUT]):
+        return _CUT.split(text)
+    words = text.split(" ")
+    if words[0] or not words[1:]:
+        return words
+    return [f" {words[1]}", *words[2:]]
 
 
-def cuts_at_spaces(settings: dict[str, Any]) -> bool:
-    """Whether no token of this ``tokenizer.json`` crosses the place before a space that follows a
-    character other than white space, and the tokens on both sides depend on their side only.
-
-    So it is where the text is split by regular expressions before the model sees it, and each
-    alternative of these takes a space as its first character, or after white space only; and where
-    the normalizer is none or NFC, which composes nothing with a space before it. An expression
-    that is not known says no.
-    """
-    listed = cast("list[dict[str, Any]]", settings.get("added_tokens") or [])
-    added = [token for token in listed if not token.get("special")]
-    strips = ("lstrip", "rstrip", "single_word")
-    if any(" " in token["content"] or any(token.get(key) for key in strips) for token in added):
-        return False
-    return _normalizes_apart(settings.get("normalizer")) and _splits_apart(
-        settings.get("pre_tokenizer")
-    )
+def _letters() -> dict[int, str]:
+    """The letters that byte-level tokens are written in, for the bytes that ASCII text has."""
+    shown = range(ord("!"), ord("~") + 1)
+    hidden = [byte for byte in range(0x80) if byte not in shown]
+    return {byte: chr(0x100 + number) for number, byte in enumerate(hidden)}
 
 
-def _steps(part: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = part[key] if part.get("type") == "Sequence" else [part]
-    return cast("list[dict[str, Any]]", found)
-
-
-def _normalizes_apart(part: dict[str, Any] | None) -> bool:
-    return part is None or all(step["type"] == "NFC" for step in _steps(part, "normalizers"))
-
-
-def _splits_apart(part: dict[str, Any] | None) -> bool:
-    splits = False
-    for step in _steps(part or {}, "pretokenizers"):
-        kind = step.get("type")
-        if kind == "ByteLevel" and not step.get("add_prefix_space", True):
-            splits = splits or bool(step.get("use_regex", True))
-        elif kind == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
-            found = _alternatives(step["pattern"].get("Regex", "?"))
-            if not found <= _SAFE:
-                return False
-            splits = splits or found >= _SPLIT_SPACES
-        elif kind != "Digits":
-            return False
-    return splits
-
-
-def _alternatives(regex: str) -> set[str]:
-    """The alternatives of a regular expression, those inside groups left together."""
-    plain = regex.replace("\r", r"\r").replace("\n", r"\n")
-    found: list[str] = [""]
-    depth, escaped, in_class = 0, False, False
-    for char in plain:
-        if char == "|" and not (depth or escaped or in_class):
-            found.append("")
-            continue
-        found[-1] += char
-        if not escaped and not in_class:
-            depth += (char == "(") - (char == ")")
-        if not escaped:
-            in_class = char == "[" or (in_class and char != "]")
-        escaped = char == "\\" and not escaped
-    return set(found)
-
-
-_SPLIT_SPACES = {r"\s+(?!\S)", r"\s+"}
-_SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_LEAD = r"[^\r\n\p{L}\p{N}]?"
-_SAFE = frozenset(
-    {
-        *_SPLIT_SPACES,
-        r"\s*[\r\n]+",
-        _SUFFIX,
-        *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d"),
-        *(r"\p{N}", r"\p{N}{1,3}", r" ?\p{L}+", r" ?\p{N}+", r" ?[^\s\p{L}\p{N}]+"),
-        _LEAD + r"\p{L}+",
-        _LEAD + r"[\p{L}\p{M}]+",
-        *(f"{_LEAD}{_UPPER}*{_LOWER}+{suffix}" for suffix in ("", _SUFFIX + "?")),
-        *(f"{_LEAD}{_UPPER}+{_LOWER}*{suffix}" for suffix in ("", _SUFFIX + "?")),
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
-        "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+""",
-        r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+",
-        r" ?[\p{P}\p{S}]+[\r\n]*",
-    }
-)
-"""Alternatives of the expressions of GPT-2, cl100k, o200k, Qwen and DeepSeek that take a space as
-their first character, or none, or nothing but white space."""
+_LETTERS = _letters()
+_SPACE = _LETTERS[ord(" ")]

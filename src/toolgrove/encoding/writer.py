@@ -2,89 +2,89 @@
 
 from __future__ import annotations
 
-from toolgrove.core.spans import Kind
-from toolgrove.encoding.encoded import Encoded, TokenSpan
+from collections.abc import Sequence
+
+from toolgrove.core.spans import MARKUP, Kind, Span
+from toolgrove.encoding.encoded import NO_MESSAGE, NUMBER_OF, Coded
 from toolgrove.encoding.loss import Weighted
 from toolgrove.encoding.tokenizer import Tokenizer
 
-
-class _Open:
-    """A piece of text that is not tokenized yet: its parts, where each begins, whose it is."""
-
-    __slots__ = ("length", "owners", "starts", "texts")
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.starts: list[int] = []
-        self.owners: list[Weighted] = []
-        self.length = 0
-
-    def add(self, text: str, owner: Weighted) -> None:
-        """Appends a part, unless it is empty."""
-        if text:
-            self.texts.append(text)
-            self.starts.append(self.length)
-            self.owners.append(owner)
-            self.length += len(text)
+_OF_ONE_ROW = frozenset(Kind) - MARKUP - {Kind.SYSTEM, Kind.TOOLS}
+"""The kinds of text that hardly two rows share."""
 
 
 class Writer:
-    """Appends the tokens of stretches; ``encoded`` is what it has so far."""
+    """Appends the tokens of stretches; ``coded`` is what it has so far."""
 
     def __init__(self, tok: Tokenizer) -> None:
         self.tok = tok
-        self.ids: list[int] = []
-        self.weights: list[float] = []
-        self.spans: list[TokenSpan] = []
-        self._end = 0
-        self._kind: Kind | None = None
-        self._message: int | None = None
+        self._made = Coded()
 
-    def add(self, stretch: list[Weighted]) -> None:
+    def add(self, stretch: Sequence[Weighted]) -> None:
         """Tokenizes one stretch: the text between control tokens as a whole, those by id."""
-        piece = _Open()
+        texts: list[str] = []
+        owners: list[Weighted] = []
+        marks = self.tok.marks
         for item in stretch:
-            text, kind = item.span.text, item.span.kind
+            text, kind = item.span[0], item.span[1]
             position = 0
-            for start, end, token in self.tok.marks(text, kind):
-                piece.add(text[position:start], item)
-                piece = self._closed(piece)
-                self.ids.append(token)
-                self._own(len(self.ids), item)
+            for start, end, token in marks(text, kind):
+                if start > position:
+                    texts.append(text[position:start])
+                    owners.append(item)
+                if texts:
+                    self._add_piece(texts, owners)
+                    texts, owners = [], []
+                self._made.ids.append(token)
+                self._own(len(self._made.ids), item)
                 position = end
-            piece.add(text[position:] if position else text, item)
-        self._closed(piece)
+            if position < len(text):
+                texts.append(text[position:] if position else text)
+                owners.append(item)
+        if texts:
+            self._add_piece(texts, owners)
 
-    def _closed(self, piece: _Open) -> _Open:
-        """Tokenizes the piece that is open, if it has any text; a new one."""
-        if not piece.texts:
-            return piece
-        self._add_piece("".join(piece.texts), piece.starts, piece.owners)
-        return _Open()
+    def give(self, spans: Sequence[Span]) -> None:
+        """Tokenizes one stretch that is not trained.
 
-    def _add_piece(self, text: str, starts: list[int], owners: list[Weighted]) -> None:
-        piece = self.tok.piece(text)
-        base = len(self.ids)
-        self.ids.extend(piece.ids)
-        if owners[1:]:
-            for owner, count in zip(owners, piece.counts(starts[1:]), strict=False):
-                self._own(base + count, owner)
-        self._own(len(self.ids), owners[-1])
+        What many rows share of it, such as a system prompt with its tools, is written once and
+        copied: it stands between two control tokens, and its tokens depend on nothing else.
+        """
+        opens = self.tok.opens
+        begin = 0
+        for index, span in enumerate(spans):
+            if index and span[1] in MARKUP and opens[span[0]]:
+                self._give_block(tuple(spans[begin:index]))
+                begin = index
+        self._give_block(tuple(spans[begin:]))
+
+    def _give_block(self, spans: tuple[Span, ...]) -> None:
+        """Writes spans of which the first opens with a control token, as does what follows them."""
+        if not _OF_ONE_ROW.isdisjoint([span[1] for span in spans]):
+            self.add([Weighted(span, 0.0) for span in spans])
+            return
+        blocks = self.tok.blocks
+        known = blocks.get(spans)
+        if known is None:
+            writer = Writer(self.tok)
+            writer.add([Weighted(span, 0.0) for span in spans])
+            known = writer._made
+            blocks.keep(spans, known, sum([len(span[0]) for span in spans]))
+        self._made.extend(known)
+
+    def _add_piece(self, texts: list[str], owners: list[Weighted]) -> None:
+        ids, ends = self.tok.piece(*texts)
+        base = len(self._made.ids)
+        self._made.ids.extend(ids)
+        for owner, end in zip(owners, ends, strict=True):
+            self._own(base + end, owner)
 
     def _own(self, end: int, owner: Weighted) -> None:
         """The tokens that nobody owns yet, up to ``end``, belong to the owner."""
-        span, weight = owner
-        start, kind, message = self._end, span.kind, span.message
-        if end == start:
-            return
-        self.weights.extend([weight] * (end - start))
-        if kind is self._kind and message == self._message:
-            start = self.spans.pop().start
-        self.spans.append(TokenSpan(start, end, kind, message))
-        self._end, self._kind, self._message = end, kind, message
+        (_, kind, message, _), weight = owner
+        number = NO_MESSAGE if message is None else message
+        self._made.own(end, NUMBER_OF[kind], number, weight)
 
-    def encoded(self) -> Encoded:
+    def coded(self) -> Coded:
         """The sequence; its first token is never trained."""
-        if self.weights:
-            self.weights[0] = 0.0
-        return Encoded(self.ids, self.weights, self.spans)
+        return self._made.without_first()
