@@ -13,8 +13,8 @@ from tokenizers import Tokenizer as Backend
 
 from tests.laws.tokenizer import small_tokenizer
 from toolgrove.encoding import words as under_test
-from toolgrove.encoding.tokenizer import _without_control
 from toolgrove.encoding.splitting import cuts_at_spaces
+from toolgrove.encoding.tokenizer import _without_control
 from toolgrove.encoding.words import Words
 
 SHARED = sorted(

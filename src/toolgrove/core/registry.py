@@ -37,6 +37,7 @@ class Registry(Generic[T]):
         self._group = group
         self._entries: dict[str, Entry[T]] = {}
         self._scanned = False
+        self._edition = 0
 
     def add(self, *names: str) -> Callable[[T], T]:
         """Decorator that registers a class or function under each of the names."""
@@ -58,11 +59,17 @@ class Registry(Generic[T]):
                 hint="give the new one another name",
             )
         self._entries[name] = Entry(value, module)
+        self._edition += 1
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
         self._scan()
         return sorted(self._entries)
+
+    def edition(self) -> int:
+        """A number that changes with what is registered."""
+        self._scan()
+        return self._edition
 
     def get(self, name: str) -> T:
         """The thing of that name; an unknown name is an error that tells the nearest one."""

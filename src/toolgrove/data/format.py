@@ -39,10 +39,10 @@ formats: Registry[type[Format]] = Registry(
 
 def ranked_formats() -> tuple[tuple[str, Format], ...]:
     """Every format with its name, in the order in which they are asked."""
-    return _ranked(tuple((name, formats.get(name)) for name in formats.names()))
+    return _ranked(formats.edition())
 
 
 @lru_cache(maxsize=8)
-def _ranked(kinds: tuple[tuple[str, type[Format]], ...]) -> tuple[tuple[str, Format], ...]:
-    made = [(name, kind()) for name, kind in kinds]
+def _ranked(_edition: int) -> tuple[tuple[str, Format], ...]:
+    made = [(name, formats.get(name)()) for name in formats.names()]
     return tuple(sorted(made, key=lambda pair: -pair[1].rank))

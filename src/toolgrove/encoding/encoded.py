@@ -91,7 +91,7 @@ class Coded:
 
     def own(self, end: int, kind: int, message: int, weight: float) -> None:
         """The tokens that nobody owns yet, up to ``end``, get a kind, a message and a weight."""
-        ends, weights = self.span_ends, self.weights
+        ends = self.span_ends
         if end == (ends[-1] if ends else 0):
             return
         if ends and kind == self.span_kinds[-1] and message == self.span_messages[-1]:

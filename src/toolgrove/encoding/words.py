@@ -266,12 +266,12 @@ def _ends(parts: Sequence[str]) -> list[int]:
 
 
 _CUT = re.compile(r"(?<=\S) ")
-_BEFORE_NO_CUT = tuple(f"{blank} " for blank in " \n\t\r\x0b\x0c\x1c\x1d\x1e\x1f")
+_NO_CUT = re.compile(r"[ \t-\r\x1c-\x1f] ")
 
 
 def _cut(text: str) -> list[str]:
     """The words of a text, all but the first without the space before them."""
-    if not text.isascii() or any([pair in text for pair in _BEFORE_NO_CUT]):
+    if not text.isascii() or _NO_CUT.search(text):
         return _CUT.split(text)
     words = text.split(" ")
     if words[0] or not words[1:]:

@@ -45,8 +45,10 @@ class AgentFabric(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has AgentFabric's section of tools."""
+        if has_tools(row):
+            return ""
         text = system_text(row)
-        if "Action Input" not in text or has_tools(row) or not _OPENING.search(text):
+        if "Action Input" not in text or not _OPENING.search(text):
             return ""
         return "a system prompt with AgentFabric's section of tools"
 

@@ -36,8 +36,10 @@ class ReAct(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt lists tools and asks for ReAct's lines."""
+        if has_tools(row):
+            return ""
         text = system_text(row)
-        if "Action Input" not in text or has_tools(row) or not _OPENING.search(text):
+        if "Action Input" not in text or not _OPENING.search(text):
             return ""
         return "a system prompt that lists tools and asks for Thought, Action and Action Input"
 

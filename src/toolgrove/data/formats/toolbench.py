@@ -27,8 +27,10 @@ class ToolBench(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt is ToolBench's task with a list of APIs."""
+        if has_tools(row):
+            return ""
         text = system_text(row)
-        if "following APIs:" not in text or has_tools(row) or not passage(text, 0, _TASK):
+        if "following APIs:" not in text or not passage(text, 0, _TASK):
             return ""
         return "ToolBench's task description with a list of APIs as the system prompt"
 
