@@ -66,10 +66,10 @@ class Registry(Generic[T]):
         self._scan()
         return sorted(self._entries)
 
-    def edition(self) -> int:
-        """A number that changes with what is registered."""
+    def edition(self) -> tuple[int, int]:
+        """How often something was registered and how much there is: it changes with both."""
         self._scan()
-        return self._edition
+        return self._edition, len(self._entries)
 
     def get(self, name: str) -> T:
         """The thing of that name; an unknown name is an error that tells the nearest one."""

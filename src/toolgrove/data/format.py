@@ -43,6 +43,6 @@ def ranked_formats() -> tuple[tuple[str, Format], ...]:
 
 
 @lru_cache(maxsize=8)
-def _ranked(_edition: int) -> tuple[tuple[str, Format], ...]:
+def _ranked(_edition: tuple[int, int]) -> tuple[tuple[str, Format], ...]:
     made = [(name, formats.get(name)()) for name in formats.names()]
     return tuple(sorted(made, key=lambda pair: -pair[1].rank))
