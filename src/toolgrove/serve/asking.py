@@ -137,13 +137,7 @@ def _without_thinking(conv: Conversation) -> tuple[Conversation, tuple[str, ...]
 
 def _conversation(messages: Sequence[Message], tools: Sequence[JSON] | None) -> Conversation:
     talk = read_talk([_row(message) for message in messages], "messages")
-    return Conversation(tuple(talk.messages), tuple(Tool(_shown(tool)) for tool in tools or ()))
-
-
-def _shown(tool: JSON) -> JSON:
-    """The tool without ``strict``: that is said to the server, not to the model."""
-    function = {key: value for key, value in tool["function"].items() if key != "strict"}
-    return {**tool, "function": function}
+    return Conversation(tuple(talk.messages), tuple(Tool(tool) for tool in tools or ()))
 
 
 def _row(message: Message) -> JSON:
