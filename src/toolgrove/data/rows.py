@@ -143,12 +143,27 @@ def _lines(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
         yield raw
 
 
+def _is_spread(file: Path, first: bytes) -> bool:
+    """Whether the file is JSON over several lines: its first line opens a list, or an object of
+    which the second line has a key."""
+    begun = first.removeprefix(b"\xef\xbb\xbf").strip()
+    if begun != b"{":
+        return begun in (b"[", b"[{")
+    with _open(file) as stream:
+        stream.readline()
+        return stream.readline(LONGEST_LINE).lstrip().startswith(b'"')
+
+
 def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
+    """An object a line. A file that is JSON over several lines, whatever its name, is read so."""
     with _open(file) as stream:
         for number, raw in enumerate(_lines(file, stream), start=1):
             where = f"{file}:{number}"
             if number == 1:
                 _refuse_utf16(raw, where)
+                if _is_spread(file, raw):
+                    yield from _json(file, report)
+                    return
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 row = _line_object(line) if line else None

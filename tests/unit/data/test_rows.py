@@ -122,3 +122,28 @@ def test_reading_is_lazy(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join([json.dumps({"a": 1}), "broken"]))
     assert next(read_rows(path)).value == {"a": 1}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('[\n {\n  "query": "a"\n },\n {"query": "b"}\n]\n', [2, 5]),
+        ('[{\n  "query": "a"\n }, {"query": "b"}]\n', [1, 3]),
+        ('{\n "query": "a"\n}\n{\n "query": "b"\n}\n', [1, 4]),
+    ],
+)
+def test_json_over_several_lines_under_the_name_of_jsonl(tmp_path, text, places, end):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", end).encode())
+    assert [(row.value["query"], row.where) for row in read_rows(file)] == [
+        (name, f"{file}:{line}") for name, line in zip("ab", places, strict=True)
+    ]
+
+
+def test_a_broken_first_line_does_not_take_the_others_with_it(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{\n{"query": "a"}\n')
+    bad = []
+    assert [row.value for row in read_rows(file, bad.append)] == [{"query": "a"}]
+    assert [line.error.where for line in bad] == [f"{file}:1"]
