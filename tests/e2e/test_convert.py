@@ -326,3 +326,20 @@ def test_every_sharegpt_turn_has_its_value(tmp_path, monkeypatch, content):
     assert [(m.role, m.text, m.thinking, m.calls) for m in back] == [
         (m.role, m.text, m.thinking, m.calls) for m in given
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["-o", "rows.jsonl"], "written over"),
+        (["-o", "."], "a folder"),
+        (["-o", "out.jsonl", "--on-bad-row", "skip", "--rejected_file", "rows.jsonl"], "over"),
+        (["-o", "x.jsonl", "--on-bad-row", "skip", "--rejected_file", "x.jsonl"], "the same"),
+    ],
+)
+@pytest.mark.parametrize("source", ["rows.jsonl", "*.jsonl", "rows.jsonl#2", "."])
+def test_inputs_stay_as_they_are(rows, capsys, source, flags, told):
+    before = (rows / "rows.jsonl").read_bytes()
+    assert main(["convert", source, *flags]) == 2
+    assert told in capsys.readouterr().err
+    assert (rows / "rows.jsonl").read_bytes() == before

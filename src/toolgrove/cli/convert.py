@@ -96,6 +96,7 @@ def run(settings: ConvertSettings) -> int:
         )
     if not settings.dataset:
         raise ConfigError("no rows", hint="name a file, hf:org/name, pypi:package …")
+    _refuse_overwriting(settings)
     account = Account(settings)
     try:
         with _output(settings.output) as stream:
@@ -113,6 +114,27 @@ def run(settings: ConvertSettings) -> int:
             account.file.close()
     _tell(account)
     return 0
+
+
+def _refuse_overwriting(settings: ConvertSettings) -> None:
+    """ConfigError where an input, the rejected rows or a folder stand where rows are written."""
+    from toolgrove.data.sources import Place, parse_source, source_files
+
+    specs = [parse_source(spec) for spec in settings.dataset if spec != "-"]
+    local = [spec for spec in specs if spec.place is Place.LOCAL]
+    inputs = {file.resolve() for spec in local for file in source_files(spec)}
+    targets = [settings.rejected_file] if settings.on_bad_row == OnBadRow.SKIP else []
+    if settings.output is not None:
+        if settings.output.resolve() in {file.resolve() for file in targets}:
+            raise ConfigError("--output and --rejected_file name the same file")
+        targets.append(settings.output)
+    for file in targets:
+        if file.is_dir():
+            raise ConfigError("a folder", where=str(file), hint="name a file in it")
+        if file.resolve() in inputs:
+            raise ConfigError(
+                "an input would be written over", where=str(file), hint="name another file"
+            )
 
 
 def _target(name: str) -> Target:
