@@ -67,13 +67,17 @@ def write_cache(
                 _fill(folder, recipe, run, tell)
     except PermissionError as error:
         raise unwritable(folder, error) from None
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError("a file, not a folder", where=str(folder), hint="name a folder") from None
     return CachedSequences(folder)
 
 
 def _check(folder: Path, wanted: JSON) -> None:
-    """Notes the identity in a new folder; refuses a folder of another one."""
+    """Notes the identity in a new folder, or one in which nothing was finished; refuses a folder of
+    another one."""
     file = folder / IDENTITY
-    if file.is_file():
+    begun = (folder / DONE).is_file() or any(folder.glob("shard-*.arrow"))
+    if file.is_file() and begun:
         differs = differences(read_identity(folder), wanted)
         if differs:
             raise ConfigError(

@@ -238,3 +238,18 @@ def test_ray_writes_the_same_files(tmp_path):
     write_cache(tmp_path / "one", recipe(data), in_process)
     write_cache(tmp_path / "ray", recipe(data), executor("ray", 2))
     assert shards(tmp_path / "one") == shards(tmp_path / "ray")
+
+
+def test_a_folder_in_which_nothing_was_finished_takes_other_settings(tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", [*rows(2), {"messages": 5}])
+    folder = tmp_path / "cache"
+    with pytest.raises(DataError):
+        write_cache(folder, recipe(data), in_process)
+    cache = write_cache(folder, recipe(data, on_bad_row="skip"), in_process)
+    assert cache.totals.rejected == 1
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_users(tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", rows(2))
+    with pytest.raises(ConfigError, match="a file, not a folder"):
+        write_cache(Path(data), recipe(data), in_process)
