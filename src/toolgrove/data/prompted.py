@@ -70,6 +70,8 @@ def structured(row: Mapping[str, Any], dialect: Dialect) -> Conversation:
             messages += dialect.ask(message, conv, messages)
         else:
             messages.append(message)
+    if not messages:
+        raise bad("messages", "a system prompt that lists tools, and no messages", "add the talk")
     return replace(conv, messages=tuple(messages))
 
 

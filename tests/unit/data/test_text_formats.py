@@ -321,3 +321,8 @@ def test_bfcl():
     assert answered.tools[0].parameters["properties"]["w"] == {"type": "number"}
     assert answered.extra["ground_truth"] == [{"g.area": {"w": [3, 3.0], "unit": ["", "m"]}}]
     assert "turns without the answers" in refused({**row, "question": [row["question"][0]] * 2})
+
+
+def test_a_prompt_that_lists_tools_without_messages_is_refused() -> None:
+    with pytest.raises(DataError, match="no messages"):
+        conversation({"messages": [{"role": "system", "content": MS_AGENT}]})
