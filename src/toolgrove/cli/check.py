@@ -70,7 +70,7 @@ class CheckSettings(DialectSettings):
 
 
 def run(settings: CheckSettings) -> int:
-    """Examines the data; 2 where there are errors, with --fix or --quarantine where errors stay."""
+    """Examines the data; 2 where there are errors: in what is written, with --fix or --output."""
     from toolgrove.cli.check_told import check_codes, codes, progress, summary
     from toolgrove.data.doctor.examine import Doctor
     from toolgrove.data.doctor.html import page
@@ -79,6 +79,8 @@ def run(settings: CheckSettings) -> int:
     if settings.codes:
         codes(settings.as_json)
         return 0
+    if settings.html is not None and settings.html.is_dir():
+        raise ConfigError("a folder", where=f"--html {settings.html}", hint="name a file in it")
     check_codes(settings.ignore)
     checkup = checkup_of(settings)
     doctor = Doctor(
@@ -103,6 +105,7 @@ def run(settings: CheckSettings) -> int:
             mender.close()
     if settings.html is not None:
         title = f"Check of {', '.join(settings.dataset)}"
+        settings.html.parent.mkdir(parents=True, exist_ok=True)
         settings.html.write_text(page(title, tally, doctor.counts), encoding="utf-8")
         print(settings.html, file=sys.stderr)
     if settings.as_json:
@@ -110,7 +113,8 @@ def run(settings: CheckSettings) -> int:
         print(f"], {json.dumps(rest, ensure_ascii=False)[1:]}")
     else:
         summary(tally, doctor.counts, mender.done if mender else None)
-    return 2 if (mender.done.errors if mender else tally.errors) else 0
+    written = mender is not None and (settings.fix or settings.output)
+    return 2 if (mender.done.errors if mender and written else tally.errors) else 0
 
 
 def _json_lines() -> Callable[[Verdict], None]:

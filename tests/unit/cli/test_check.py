@@ -222,3 +222,23 @@ def test_the_report_is_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "<script>alert" not in text
     assert "Tools called" in text
     assert 'data-code="argument-type"' in text
+
+
+def test_the_code_of_quarantine_alone_speaks_of_the_input(tmp_path: Path) -> None:
+    file = file_of(tmp_path, GOOD, BROKEN)
+    apart = tmp_path / "apart.jsonl"
+    assert main(["check", file, "--quarantine", str(apart)]) == 2
+    assert len(apart.read_text().splitlines()) == 1
+    rows = str(tmp_path / "rows.jsonl")
+    assert main(["check", file, "--quarantine", str(apart), "--output", rows]) == 0
+
+
+@pytest.mark.parametrize("flag", ["--output", "--quarantine", "--html"])
+def test_a_folder_in_the_way_is_said_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    file = file_of(tmp_path, BROKEN)
+    assert main(["check", file, flag, str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert "a folder" in shown.err
+    assert not shown.out

@@ -56,7 +56,7 @@ class Mender:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def refuse_overwriting(self, inputs: list[str]) -> None:
-        """ConfigError where an input would be written over."""
+        """ConfigError where an input would be written over, or a folder stands in the way."""
         taken = {Path(name).resolve() for name in inputs}
         targets = [self.targets.output(name) for name in inputs] if self.targets.output else []
         if self.targets.quarantine is not None:
@@ -68,6 +68,8 @@ class Mender:
                 raise ConfigError(
                     "an input would be written over", where=str(file), hint="name another file"
                 )
+            if file.is_dir():
+                raise ConfigError("a folder", where=str(file), hint="name a file in it")
 
     def add(self, verdict: Verdict) -> None:
         """Writes the row of a verdict, or sets it apart."""
