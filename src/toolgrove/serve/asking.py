@@ -86,7 +86,7 @@ def ask_chat(request: ChatRequest, served: Served) -> Ask:
         prompt=prompted.text,
         parallel=request.parallel_tool_calls,
         forced=request.named is not None,
-        unused=(*request.unused, *prompted.lost),
+        unused=(*request.unused_here, *prompted.lost),
     )
 
 

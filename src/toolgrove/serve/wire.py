@@ -135,6 +135,9 @@ class Message(Wire):
     annotations: list[Any] | None = None
     parsed: Any = None
     """what OpenAI's client read out of the content"""
+    extra: Any = None
+    id: str | None = None
+    """what Qwen-Agent keeps for itself, as ``extra``; reported as unused"""
     audio: None = None
     function_call: None = None
 
@@ -266,6 +269,16 @@ class ChatRequest(Asked):
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError('"top_logprobs" needs "logprobs": true')
         return self
+
+    @property
+    def unused_here(self) -> list[str]:
+        """The fields that were sent and change nothing, those of messages as well."""
+        own = [
+            f"messages[].{name}"
+            for name in ("extra", "id")
+            if any(getattr(message, name) is not None for message in self.messages)
+        ]
+        return [*self.unused, *own]
 
     @property
     def named(self) -> str | None:

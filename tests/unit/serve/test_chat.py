@@ -225,6 +225,12 @@ def test_content_may_be_null_absent_or_in_parts(serving, message):
     assert response.json()["choices"][0]["message"]["content"] == "Fine."
 
 
+def test_what_clients_keep_for_themselves_is_reported(serving):
+    message = {"role": "user", "content": "a", "extra": {"function_id": "1"}}
+    response = serving(["e"]).ask(PATH, {"messages": [message]})
+    assert response.headers["x-toolgrove-unused"] == "messages[].extra"
+
+
 def test_thinking_that_the_template_cannot_show_is_reported(serving):
     history = [
         {"role": "user", "content": "a"},
