@@ -190,6 +190,12 @@ def test_a_loss_that_is_no_number_names_its_rows(settings):
     with pytest.raises(ModelError, match="not a number") as caught:
         run_sft(wild)
     assert "train.jsonl:" in str(caught.value.where)
+    saved = Path(wild.output_dir) / "bad_rows.jsonl"
+    assert str(saved) in caught.value.what
+    for row in map(json.loads, saved.read_text(encoding="utf-8").splitlines()):
+        assert "train.jsonl:" in row["where"]
+        assert row["text"].startswith("<|im_start|>")
+        assert len(row["ids"]) == len(row["weights"])
 
 
 def test_nothing_to_train_is_refused(settings, tmp_path):

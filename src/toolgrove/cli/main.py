@@ -29,6 +29,7 @@ ABOUT = "Turn open language models into reliable tool-calling agents."
 COMMANDS = {
     "demo": Command("Fine-tune a real model into calling tools; report.", "DemoSettings"),
     "sft": Command("Fine-tune a model on conversations.", "SftCommand", "dataset"),
+    "pt": Command("Train a model on plain text.", "PtCommand", "dataset"),
     "infer": Command(
         "Chat with a model, its tool calls shown as calls.", "InferSettings", "dataset"
     ),
@@ -46,6 +47,7 @@ COMMANDS = {
 
 EXTRAS = {
     "accelerate": "train",
+    "bitsandbytes": "quant",
     "datasets": "train",
     "fastapi": "serve",
     "gguf": "train",

@@ -18,15 +18,15 @@ from toolgrove.config.settings import dump_recipe
 from toolgrove.models.threads import usable_cores
 
 if TYPE_CHECKING:
-    from toolgrove.train.recipe import SftSettings
+    from toolgrove.train.settings import TrainSettings
 
 LOOK_EVERY_S = 0.5
 PATIENCE_S = 60.0
 """How long the others may take to end once one process has failed."""
 
 
-def train_together(settings: SftSettings) -> int:
-    """Runs ``toolgrove sft`` in ``nproc_per_node`` processes that train one model together.
+def train_together(settings: TrainSettings, command: str = "sft") -> int:
+    """Runs ``toolgrove sft``, or ``pt``, in ``nproc_per_node`` processes that train one model.
 
     The first process talks and writes; what the others say is shown only when one of them fails
     alone. Ctrl-C reaches all of them, and they end after the same step. Returns the first one's
@@ -44,7 +44,7 @@ def train_together(settings: SftSettings) -> int:
         }
         # accelerate would set one thread for each, whatever the cores
         shared.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
-        words = [sys.executable, "-m", "toolgrove", "sft", "-c", str(recipe)]
+        words = [sys.executable, "-m", "toolgrove", command, "-c", str(recipe)]
         with (Path(folder) / "others.txt").open("w+b") as others:
             processes: list[subprocess.Popen[bytes]] = []
             with _passing_on(processes):

@@ -18,13 +18,18 @@ OLDER: dict[str, tuple[str, ...]] = {
     "dataset_test_ratio": ("split_dataset_ratio",),
     "dtype": ("torch_dtype",),
     "eval_batch_size": ("per_device_eval_batch_size",),
+    "finetuning_type": ("tuner_type",),
+    "freeze_trainable_layers": ("trainable_layers",),
+    "init_lora_weights": ("init_weights",),
     "lora_dropout_p": ("lora_dropout",),
     "lora_target_modules": ("target_modules",),
+    "loraplus_lr_ratio": ("lorap_lr_ratio",),
     "model_id_or_path": ("model",),
     "option": ("template_options",),
     "packing_length": ("tokens_per_batch",),
     "padding_free": ("packing",),
     "plugin": ("external_plugins",),
+    "quantization_bit": ("quant_bits",),
     "sft_type": ("tuner_type",),
     "template_type": ("template",),
     "tools_prompt": ("agent_template",),
@@ -39,6 +44,7 @@ SHORT = frozenset({"agent", "option", "packing_length", "padding_free", "plugin"
 
 GONE = {
     "model_type": "leave it out: the model's folder says what it is; --template chooses another",
+    "quant_method": "leave it out: --quant_bits 4 or 8 holds the base in few bits by bitsandbytes",
     "use_hf": "leave it out: write hf:org/name or ms:org/name",
 }
 """Names that people bring along and that are not needed here: what to do instead."""

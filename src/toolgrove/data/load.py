@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from toolgrove.core.errors import ConfigError, DataError, did_you_mean
 from toolgrove.core.messages import JSON, Role
@@ -20,6 +20,8 @@ from toolgrove.data.rows import BadLine, Row
 from toolgrove.data.stream import Mixture, stream_rows
 
 _log = logging.getLogger(__name__)
+
+S = TypeVar("S")
 
 _COLUMNS_SHOWN = 100
 
@@ -81,7 +83,7 @@ def load_chats(specs: Sequence[str] | Mixture, settings: DataSettings | None = N
     settings = settings or DataSettings()
     mixture = specs if isinstance(specs, Mixture) else settings.mixture(specs)
     rejected: list[Rejected] = []
-    chats = list(_chats(mixture, settings, rejected))
+    chats = list(read_rows(mixture, settings, rejected, chat_of))
     kept_in = write_rejected(Path(settings.rejected_file), rejected) if rejected else None
     if rejected:
         total = len(chats) + len(rejected)
@@ -134,7 +136,13 @@ def rename_columns(row: Mapping[str, Any], columns: Mapping[str, str]) -> JSON:
     return renamed
 
 
-def _chats(mixture: Mixture, settings: DataSettings, rejected: list[Rejected]) -> Iterator[Chat]:
+def read_rows(
+    mixture: Mixture,
+    settings: DataSettings,
+    rejected: list[Rejected],
+    read: Callable[[Row, Mapping[str, str]], S],
+) -> Iterator[S]:
+    """What ``read`` makes of each row; bad rows stop at once, or are added to ``rejected``."""
     skip = settings.on_bad_row == OnBadRow.SKIP
     columns = ColumnCheck(settings.columns, mixture)
 
@@ -147,7 +155,7 @@ def _chats(mixture: Mixture, settings: DataSettings, rejected: list[Rejected]) -
         if row.where in bad:
             continue
         try:
-            yield chat_of(row, settings.columns)
+            yield read(row, settings.columns)
         except DataError as error:
             if not skip:
                 columns.finish()

@@ -142,6 +142,10 @@ class Tokenizer:
         """Ids of a text in which control tokens count as such; nothing is added before or after."""
         return self._backend.encode(text, add_special_tokens=False).ids
 
+    def framing(self) -> list[int]:
+        """The ids that the tokenizer itself puts around a text, such as a begin token."""
+        return self._backend.encode("", add_special_tokens=True).ids
+
     def starts(self, text: str) -> list[int]:
         """The character that each token of ``encode(text)`` begins at."""
         offsets = self._backend.encode(text, add_special_tokens=False).offsets

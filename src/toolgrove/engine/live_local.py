@@ -63,7 +63,10 @@ class LocalLive:
     def __init__(self, engine: LocalEngine, prefix_bytes: int = 1 << 29) -> None:
         from toolgrove.models.head import head_is_plain
         from toolgrove.models.prefixes import PrefixCache
+        from toolgrove.models.prompted import is_prompted
 
+        if is_prompted(engine.model):
+            raise _learnt_prompt()
         self._engine = engine
         self._prefixes = PrefixCache(prefix_bytes)
         self._plain_head = head_is_plain(engine.model)
@@ -127,8 +130,13 @@ class LocalLive:
         return pieces
 
     def load_adapter(self, name: str, folder: Path) -> None:
-        """Loads a trained adapter; ModelError when jobs are going on."""
+        """Loads a trained adapter; ModelError when jobs are going on, and for a learnt prompt."""
+        from toolgrove.models.adapters import check_adapter
+        from toolgrove.models.prompted import PROMPTS
+
         self._idle()
+        if check_adapter(folder).get("peft_type") in PROMPTS:
+            raise _learnt_prompt(folder)
         self._engine.load_adapter(name, folder)
 
     def unload_adapter(self, name: str) -> None:
@@ -248,3 +256,11 @@ class LocalLive:
         if chosen.logprob is not None and not stop:
             scores = (Scored(token, chosen.logprob, tuple((t, p) for t, p in chosen.top)),)
         return Piece(row, (token,), text, finish, scores, reply.cached)
+
+
+def _learnt_prompt(folder: Path | None = None) -> ModelError:
+    return ModelError(
+        "a learnt prompt or prefix cannot be served: prompts are kept by their tokens alone",
+        where=str(folder) if folder else None,
+        hint="toolgrove infer answers with it; adapters of other kinds can be served",
+    )

@@ -48,16 +48,30 @@ class LocalEngine:
         *,
         dtype: str = "auto",
     ) -> LocalEngine:
-        """The model in ``folder`` on the best device; the first of the adapters is switched on."""
+        """The model in ``folder`` on the best device; the first of the adapters is switched on.
+
+        The base is held in as few bits as the first adapter's was, and its tokenizer is the
+        adapter's where that knows more tokens.
+        """
         from toolgrove.encoding.tokenizer import load_tokenizer
+        from toolgrove.models.base import read_base
         from toolgrove.models.device import place
         from toolgrove.models.load import load_model
         from toolgrove.models.threads import use_cores
+        from toolgrove.models.vocabulary import tokens_beyond
 
         use_cores()
         placement = place(dtype)
-        model = load_model(Path(folder), placement.dtype, device=placement.device)
-        engine = cls(model, load_tokenizer(folder))
+        first = Path(next(iter(adapters.values()))) if adapters else None
+        base = read_base(first) if first else None
+        model = load_model(
+            Path(folder),
+            placement.dtype,
+            device=placement.device,
+            quantization=base.quantization if base else None,
+        )
+        theirs = first if first and tokens_beyond(Path(folder), first) else folder
+        engine = cls(model, load_tokenizer(theirs))
         for name, path in (adapters or {}).items():
             engine.load_adapter(name, Path(path))
         if adapters:
@@ -72,6 +86,7 @@ class LocalEngine:
     def load_adapter(self, name: str, folder: Path) -> None:
         """Loads a trained adapter under a name; which one is in use does not change."""
         from toolgrove.models.adapters import adapter_errors, check_adapter, load_adapter
+        from toolgrove.models.base import check_base
 
         if name in self._adapters:
             raise ModelError(f'there already is an adapter "{name}"', hint="unload it first")
@@ -80,6 +95,7 @@ class LocalEngine:
             self.model = load_adapter(base, folder, name)
         else:
             check_adapter(folder)
+            check_base(self.model, folder)
             with adapter_errors(folder):
                 self.model.load_adapter(str(folder), name, autocast_adapter_dtype=False)
         self.model.eval()
@@ -176,6 +192,13 @@ class LocalEngine:
             return self.model.disable_adapter()
         return nullcontext()
 
+    def _answering(self) -> Any:
+        """The model that answers: a learnt prompt that is not in use stands outside of it."""
+        from toolgrove.models.prompted import is_prompted
+
+        bare = self._active is None and is_prompted(self.model)
+        return self.model.get_base_model() if bare else self.model
+
     def _batch(
         self, prompts: Mapping[int, Sequence[int]], sampling: Sampling, chooser: _Chooser
     ) -> Iterator[Chunk]:
@@ -190,7 +213,7 @@ class LocalEngine:
             for row, prompt in prompts.items()
         }
         with torch.inference_mode(), self._bare():
-            batch = Batch(self.model, prompts, plain_head=self._plain_head)
+            batch = Batch(self._answering(), prompts, plain_head=self._plain_head)
         while batch.rows:
             tokens = chooser(batch.logits(), batch.rows)
             chunks = [

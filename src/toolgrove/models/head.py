@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from toolgrove.models.prompted import Prompted, is_prompted
+
 
 def causal(model: Any) -> Any:
     """The transformers model inside adapters, if there are any."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def body(model: Any) -> Any:
     """The part of the model that ends in hidden states; adapters on it stay active."""
-    return causal(model).base_model
+    return Prompted(model) if is_prompted(model) else causal(model).base_model
 
 
 def vocabulary(model: Any) -> int:
@@ -40,7 +42,11 @@ def logits_of(model: Any, hidden: Tensor) -> Tensor:
 
 
 def head_is_plain(model: Any) -> bool:
-    """Whether body and ``logits_of``, run apart, give what the model itself gives."""
+    """Whether body and ``logits_of``, run apart, give what the model itself gives.
+
+    A learnt prompt is left away: what is asked is how the model's own parts fit together.
+    """
+    model = causal(model)
     training = model.training
     model.eval()
     ids = torch.arange(8, device=model.device).unsqueeze(0)
@@ -57,6 +63,6 @@ def head_is_plain(model: Any) -> bool:
 
 def _apart(model: Any, ids: Tensor) -> Tensor | None:
     try:
-        return logits_of(model, body(model)(input_ids=ids, use_cache=False).last_hidden_state)
+        return logits_of(model, model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     except (AttributeError, TypeError, RuntimeError):
         return None  # parts that do not fit together: the caller runs the model whole

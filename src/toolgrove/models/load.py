@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from toolgrove.models.quantize import Quantization
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py"]
 _NETWORK_TIMEOUT_S = 10
@@ -43,13 +45,21 @@ def load_model(
     *,
     device: torch.device | None = None,
     attention: str | None = None,
+    quantization: Quantization | None = None,
 ) -> PreTrainedModel:
-    """The causal language model in ``folder``, its weights in ``dtype``, in evaluation mode."""
+    """The causal language model in ``folder``, its weights in ``dtype``, in evaluation mode.
+
+    With ``quantization`` its linear layers are held in few bits and computed in ``dtype``.
+    """
     from transformers import AutoModelForCausalLM
 
+    from toolgrove.models.quantize import bits_config, keep_exact
     from toolgrove.models.quiet import quiet_transformers
 
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
+    if quantization is not None:
+        options["quantization_config"] = bits_config(quantization, dtype)
+        options["device_map"] = {"": device or "cpu"}
     try:
         with quiet_transformers():
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
@@ -60,7 +70,9 @@ def load_model(
             hint="the folder needs a config.json of a causal language model and its weights"
             + (f", and the kernel {attention} must be installed" if attention else ""),
         ) from error
-    if device is not None:
+    if quantization is not None:
+        keep_exact(model)
+    elif device is not None:
         model.to(device)
     return model.eval()
 

@@ -1,4 +1,4 @@
-"""Merges a LoRA adapter into its base model and writes a plain model folder."""
+"""Merges an adapter into its base model and writes a plain model folder."""
 
 from __future__ import annotations
 
@@ -47,11 +47,22 @@ def merge_lora(base: Path, adapter: Path, out: Path, *, overwrite: bool = False)
 
     The sum is made in float32 and stored in the base's own format. Law: the logits of the sum equal
     those of base plus adapter, and the written weights are that sum, rounded once; else ModelError.
-    ``out`` appears whole or not at all.
+    ``out`` appears whole or not at all. An adapter that was trained on a base of few bits is merged
+    into the values that these bits stand for, since these are what it was trained on. A learnt
+    prompt or prefix is refused: it is no change of weights.
     """
     from toolgrove.models.adapters import check_adapter
+    from toolgrove.models.prompted import PROMPTS
+    from toolgrove.models.vocabulary import tokens_beyond
 
-    check_adapter(adapter)
+    kind = str(check_adapter(adapter).get("peft_type"))
+    if kind in PROMPTS:
+        raise ModelError(
+            f"a learnt {PROMPTS[kind]} cannot be merged: it stands before the text and changes"
+            " no weights",
+            where=str(adapter),
+            hint="use it as an adapter on its base",
+        )
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise ModelError(
             "the folder for the merged model is not empty", where=str(out), hint="name another one"
@@ -61,6 +72,8 @@ def merge_lora(base: Path, adapter: Path, out: Path, *, overwrite: bool = False)
     try:
         difference = _write_merged(base, adapter, work)
         copy_tokenizer(base, work)
+        if tokens_beyond(base, adapter):
+            copy_tokenizer(adapter, work)
         work.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -81,12 +94,17 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 def _write_merged(base: Path, adapter: Path, work: Path) -> float:
     import torch
 
-    from toolgrove.models.adapters import load_adapter
+    from toolgrove.models.adapters import put_adapter
+    from toolgrove.models.base import check_base, read_base
     from toolgrove.models.load import load_model
     from toolgrove.models.quiet import quiet_transformers
 
     stored = _stored_dtype(base)
-    tuned: Any = load_adapter(load_model(base, torch.float32), adapter)
+    known = read_base(adapter)
+    held = known.quantization if known else None
+    plain: Any = load_model(base, torch.float32, quantization=held)
+    check_base(plain, adapter)
+    tuned: Any = put_adapter(_written_out(plain) if held else plain, adapter)
     ids = _some_ids(int(tuned.config.vocab_size))
     with torch.no_grad():
         before = tuned(input_ids=ids).logits
@@ -106,6 +124,16 @@ def _write_merged(base: Path, adapter: Path, work: Path) -> float:
             hint="nothing was written; was the adapter trained on this very base model?",
         )
     return _spreads(after, before)
+
+
+def _written_out(model: Any) -> Any:
+    """The model with the values that the bits of its weights stand for, in float32."""
+    import torch
+
+    plain = model.dequantize(dtype=torch.float32)
+    if hasattr(plain.config, "quantization_config"):
+        del plain.config.quantization_config
+    return plain
 
 
 def _spreads(logits: torch.Tensor, reference: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ConfigError
-from toolgrove.train.recipe import SftSettings
+from toolgrove.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def training_arguments(
-    settings: SftSettings, run: Path, placement: Placement, accumulation: int, *, validate: bool
+    settings: TrainSettings, run: Path, placement: Placement, accumulation: int, *, validate: bool
 ) -> TrainingArguments:
     """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not.
 
@@ -46,7 +46,7 @@ def training_arguments(
         raise ConfigError(str(error).strip().partition("\n")[0]) from error
 
 
-def _optimization(settings: SftSettings) -> dict[str, Any]:
+def _optimization(settings: TrainSettings) -> dict[str, Any]:
     return {
         "optim": settings.optim,
         "learning_rate": settings.peak_learning_rate,
@@ -62,7 +62,7 @@ def _optimization(settings: SftSettings) -> dict[str, Any]:
     }
 
 
-def _rhythm(settings: SftSettings, *, validate: bool) -> dict[str, Any]:
+def _rhythm(settings: TrainSettings, *, validate: bool) -> dict[str, Any]:
     """When to log, save and validate."""
     every = settings.eval_steps
     return {
@@ -78,7 +78,7 @@ def _rhythm(settings: SftSettings, *, validate: bool) -> dict[str, Any]:
     }
 
 
-def _reporters(settings: SftSettings) -> list[str] | str:
+def _reporters(settings: TrainSettings) -> list[str] | str:
     """The loggers by name; ConfigError for one that is not installed."""
     from transformers.integrations.integration_utils import get_available_reporting_integrations
 

@@ -15,6 +15,7 @@ from toolgrove.core.samples import Chat
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.train.cached import from_cache, mixture_of, uses_cache, validation_of
 from toolgrove.train.recipe import SftSettings
+from toolgrove.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,7 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
     tok = load_tokenizer(folder)
     rule = parse_loss_scale(settings.loss_scale)
     if uses_cache(settings):
-        found = from_cache(settings, folder, _limit(settings, folder), console)
+        found = from_cache(settings, folder, length_limit(settings, folder), console)
         for idle in rule.idle(found.train.totals.acted):
             logger.warning(idle)
         return Prepared(found.train, found.val or [], dialect, tok, found.rows, found.rejected)
@@ -65,7 +66,7 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
     encoding = EncodeSettings(
         rule,
         History(settings.history),
-        _limit(settings, folder),
+        length_limit(settings, folder),
         Truncation(settings.truncation_strategy),
         acted=set(),
     )
@@ -140,7 +141,7 @@ def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int
     return train, held_out, loaded.rejected
 
 
-def _limit(settings: SftSettings, folder: Path) -> int | None:
+def length_limit(settings: TrainSettings, folder: Path) -> int | None:
     """The longest sequence: as set, but never longer than the model can be."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     own = config.get("text_config", config).get("max_position_embeddings")

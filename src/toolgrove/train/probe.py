@@ -10,6 +10,7 @@ from torch import Tensor
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.forest import grow
 from toolgrove.models.head import causal
+from toolgrove.models.prompted import is_prompted
 from toolgrove.models.quiet import quiet_transformers
 from toolgrove.train.attention import NAME, register
 from toolgrove.train.layout import Layout
@@ -43,6 +44,8 @@ def set_to_forests(loss: WeightedLoss, longest: int) -> str:
     ``longest`` is how many tokens the longest row has. Returns why the model cannot, which then
     is left as it was; nothing when it can.
     """
+    if is_prompted(loss.model):
+        return "a learnt prompt stands before every row"
     register()
     inner = causal(loss.model)
     attention, training = inner.config._attn_implementation, loss.training

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import run_folder
+from toolgrove.train.settings import TrainSettings
 
 
 def ranks() -> int:
@@ -24,7 +24,7 @@ def local_ranks() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def agreed_folder(settings: SftSettings) -> Path:
+def agreed_folder(settings: TrainSettings) -> Path:
     """The run's folder, chosen by the first process for all."""
     if ranks() == 1:
         return run_folder(settings)

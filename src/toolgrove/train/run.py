@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import zipfile
 from pathlib import Path
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.train.recipe import SftSettings
+from toolgrove.train.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
 
 RECIPE = "recipe.yaml"
 METRICS = "metrics.jsonl"
@@ -17,7 +21,7 @@ _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors
 _STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
 
 
-def run_folder(settings: SftSettings) -> Path:
+def run_folder(settings: TrainSettings) -> Path:
     """The folder for this run, made if need be.
 
     A folder that already holds a run is refused, unless the run goes on (``resume``,
@@ -45,8 +49,12 @@ def run_folder(settings: SftSettings) -> Path:
     return home
 
 
-def checkpoint_to_resume(settings: SftSettings, folder: Path) -> Path | None:
-    """The checkpoint to go on from, or None for a start from nothing."""
+def checkpoint_to_resume(settings: TrainSettings, folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None for a start from nothing.
+
+    Those that a run left unfinished when it was killed are passed over, said in the log. ModelError
+    for one that was finished and can no longer be read: it names the next older one.
+    """
     if settings.resume_from_checkpoint is not None:
         chosen = Path(settings.resume_from_checkpoint).expanduser()
         if not chosen.is_dir():
@@ -58,8 +66,32 @@ def checkpoint_to_resume(settings: SftSettings, folder: Path) -> Path | None:
                 where=str(chosen),
                 hint=_known(folder),
             )
+        _refuse_damaged(chosen, chosen.parent)
         return chosen
-    return newest_checkpoint(folder) if settings.resume else None
+    chosen = newest_checkpoint(folder) if settings.resume else None
+    if chosen is None:
+        return None
+    for path in checkpoints(folder):
+        if step_of(path) > step_of(chosen):
+            logger.warning("%s was not finished when its run ended: passed over", path)
+    _refuse_damaged(chosen, folder)
+    return chosen
+
+
+def _refuse_damaged(checkpoint: Path, folder: Path) -> None:
+    what = damage(checkpoint)
+    if what is None:
+        return
+    mine = step_of(checkpoint)
+    older = [path for path in checkpoints(folder) if step_of(path) < mine and is_whole(path)]
+    sound = next((path for path in reversed(older) if damage(path) is None), None)
+    raise ModelError(
+        f"this checkpoint is damaged: {what}",
+        where=str(checkpoint),
+        hint=f"the next older one is sound: --resume_from_checkpoint {sound}"
+        if sound
+        else "no older one is sound: begin anew in another --output_dir",
+    )
 
 
 def newest_checkpoint(folder: Path, *, whole: bool = True) -> Path | None:
@@ -93,6 +125,40 @@ def is_whole(checkpoint: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What in a whole checkpoint can no longer be read, or None.
+
+    Headers and sizes of weights, and the checksums of optimizer and scheduler, are looked at.
+    """
+    for file in sorted(checkpoint.rglob("*.safetensors")):
+        if not _is_safetensors(file):
+            return f"{file.relative_to(checkpoint)} is cut off or not a file of weights"
+    for name in ("optimizer.pt", "scheduler.pt"):
+        try:
+            with zipfile.ZipFile(checkpoint / name) as held:
+                bad = held.testzip()
+        except (zipfile.BadZipFile, EOFError) as error:
+            return f"{name} cannot be read ({error})"
+        if bad is not None:
+            return f"{name} has other contents than were written"
+    return None
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Whether the file is as long as its header says (8 bytes of length, JSON, then data)."""
+    size = file.stat().st_size
+    with file.open("rb") as held:
+        length = int.from_bytes(held.read(8), "little")
+        if not 0 < length <= size - 8:
+            return False
+        try:
+            header = json.loads(held.read(length))
+        except ValueError:
+            return False
+    ends = [value["data_offsets"][1] for name, value in header.items() if name != "__metadata__"]
+    return max(ends, default=0) == size - 8 - length
 
 
 def is_run_or_checkpoint(folder: Path) -> bool:

@@ -6,11 +6,11 @@ import errno
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.train.prepare import Prepared, prepare, show_sample
@@ -24,17 +24,18 @@ from toolgrove.train.run import (
     newest_checkpoint,
     step_of,
 )
+from toolgrove.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from toolgrove.encoding.encoded import Encoded
     from toolgrove.models.device import Placement
-    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.early_stop import EarlyStop
     from toolgrove.train.trainer import SftTrainer
 
 logger = logging.getLogger(__name__)
 
-_BIG_MODEL = 1_000_000_000
 _NO_ROOM = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
 
 
@@ -66,6 +67,50 @@ def run_sft(settings: SftSettings) -> SftResult:
     plots/ and checkpoint-N/. SIGINT and SIGTERM end the run after the current step with a
     checkpoint. The same recipe on the same machine gives the same numbers, in one go or resumed.
     """
+    job = begin(settings, "sft")
+    with telling_full_disk(job.run):
+        prepared = prepare(settings, job.texts, job.run, job.console)
+        if rank() == 0:
+            _write_dialect(settings, prepared, job.run)
+            write_run(job, {"today": prepared.dialect.today})
+        show_sample(prepared, job.console)
+        return train(job, prepared)
+
+
+class Data(Protocol):
+    """What a run trains and validates on."""
+
+    @property
+    def train(self) -> Sequence[Encoded]:
+        """The sequences to train on."""
+        ...
+
+    @property
+    def val(self) -> Sequence[Encoded]:
+        """The sequences to validate on; may be empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run that is set up: the model's folder, the run's, the checkpoint to go on from.
+
+    ``texts`` is the folder with the tokenizer and config that the run uses, ``tokens`` are the new
+    tokens in it (see ``add_tokens``).
+    """
+
+    command: str
+    settings: TrainSettings
+    folder: Path
+    texts: Path
+    run: Path
+    resume: Path | None
+    console: Console
+    tokens: Mapping[str, Sequence[int]]
+
+
+def begin(settings: TrainSettings, command: str) -> Job:
+    """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer."""
     from rich.console import Console
 
     from toolgrove.models.load import fetch_model
@@ -76,24 +121,17 @@ def run_sft(settings: SftSettings) -> SftResult:
     folder = fetch_model(settings.model)
     run = agreed_folder(settings)
     resume = checkpoint_to_resume(settings, run)
-    with _telling_full_disk(run):
-        prepared = prepare(settings, folder, run, console)
-        if rank() == 0:
-            _write_run(settings, prepared, folder, run)
-        show_sample(prepared, console)
-        return _train(_Job(settings, folder, run, resume, console), prepared)
+    texts, tokens = folder, {}
+    if settings.new_special_tokens:
+        from toolgrove.models.vocabulary import add_tokens
+
+        texts = run / "tokens" if ranks() == 1 else run / f"tokens-{rank()}"
+        tokens = add_tokens(folder, settings.new_special_tokens, texts)
+    return Job(command, settings, folder, texts, run, resume, console, tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    settings: SftSettings
-    folder: Path
-    run: Path
-    resume: Path | None
-    console: Console
-
-
-def _train(job: _Job, prepared: Prepared) -> SftResult:
+def train(job: Job, data: Data) -> SftResult:
+    """Trains on the data, and says how it ended."""
     import torch
     from transformers import set_seed
 
@@ -104,7 +142,7 @@ def _train(job: _Job, prepared: Prepared) -> SftResult:
     placement = place(job.settings.torch_dtype)
     logger.info("computing in %s on %s: %s", placement.dtype, placement.device, placement.why)
     set_seed(job.settings.seed)
-    trainer = _trainer(job, prepared, placement)
+    trainer = _trainer(job, data, placement)
     try:
         return _run(job, trainer)
     except torch.OutOfMemoryError as error:
@@ -115,7 +153,7 @@ def _train(job: _Job, prepared: Prepared) -> SftResult:
         ) from error
 
 
-def _run(job: _Job, trainer: SftTrainer) -> SftResult:
+def _run(job: Job, trainer: SftTrainer) -> SftResult:
     from toolgrove.train.callbacks import Display, Metrics, StopWish, read_metrics
     from toolgrove.train.plots import draw_plots
 
@@ -127,7 +165,7 @@ def _run(job: _Job, trainer: SftTrainer) -> SftResult:
     elif trainer.args.should_save:
         file.write_text("", encoding="utf-8")
     display, wish = Display(metrics), StopWish(save=job.settings.save_strategy != "no")
-    for callback in (metrics, display, wish):
+    for callback in (metrics, display, wish, *_early_stop(job, file)):
         trainer.add_callback(callback)
     try:
         with wish.listening():
@@ -148,7 +186,14 @@ def _run(job: _Job, trainer: SftTrainer) -> SftResult:
     return result
 
 
-def _say_the_end(job: _Job, result: SftResult) -> None:
+def _early_stop(job: Job, file: Path) -> list[EarlyStop]:
+    from toolgrove.train.early_stop import EarlyStop
+
+    patience = job.settings.early_stop_interval
+    return [EarlyStop(file, patience)] if patience else []
+
+
+def _say_the_end(job: Job, result: SftResult) -> None:
     if result.stopped is None:
         job.console.print(
             f"done: {result.steps} steps, {result.checkpoint or job.run}", soft_wrap=True
@@ -156,7 +201,7 @@ def _say_the_end(job: _Job, result: SftResult) -> None:
     elif result.checkpoint is None:
         job.console.print(f"{result.stopped} after step {result.steps}; nothing was saved")
     else:
-        again = f"toolgrove sft -c {job.run / RECIPE} --resume true"
+        again = f"toolgrove {job.command} -c {job.run / RECIPE} --resume true"
         job.console.print(
             f"{result.stopped} after step {result.steps}; saved {result.checkpoint}\n"
             f"to go on: {again}",
@@ -164,69 +209,36 @@ def _say_the_end(job: _Job, result: SftResult) -> None:
         )
 
 
-def _trainer(job: _Job, prepared: Prepared, placement: Placement) -> SftTrainer:
+def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from transformers import PrinterCallback
 
     from toolgrove.models.quiet import quiet_transformers
     from toolgrove.train.arguments import training_arguments
+    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.model import model_to_train
+    from toolgrove.train.optimizer import lora_plus
     from toolgrove.train.source import feed
     from toolgrove.train.trainer import SftTrainer
 
-    model = _model(job, placement)
-    fed = feed(job.settings, model, (prepared.train, prepared.val), ranks())
+    settings = job.settings
+    tuned = model_to_train(settings, job.folder, placement, job.tokens)
+    model = WeightedLoss(tuned.model, placement.dtype)
+    fed = feed(settings, model, (data.train, data.val), ranks())
     with quiet_transformers():
         args = training_arguments(
-            job.settings, job.run, placement, fed.accumulation, validate=fed.val is not None
+            settings, job.run, placement, fed.accumulation, validate=fed.val is not None
         )
         trainer = SftTrainer(model, args, fed.train, fed.val)
     trainer.remove_callback(PrinterCallback)
-    trainer.tokenizer_folder = job.folder
+    trainer.tokenizer_folder = job.texts
+    trainer.tuned = tuned
+    if settings.lorap_lr_ratio:
+        trainer.optimizer = lora_plus(tuned.model, args, settings.lorap_lr_ratio)
     return trainer
 
 
-def _model(job: _Job, placement: Placement) -> WeightedLoss:
-    """The model with what is to be trained in float32; frozen weights in the compute format."""
-    import torch
-
-    from toolgrove.models.adapters import Lora, add_lora
-    from toolgrove.models.load import load_model
-    from toolgrove.train.loss import WeightedLoss
-
-    settings = job.settings
-    if placement.dtype == torch.float16 and placement.device.type == "cpu":
-        raise ConfigError("float16 training needs a GPU", hint="--torch_dtype bfloat16 or float32")
-    full = settings.tuner_type == "full"
-    weights = torch.float32 if full else placement.dtype
-    model: Any = load_model(job.folder, weights, attention=settings.attn_impl)
-    if not full:
-        model = add_lora(
-            model,
-            Lora(
-                rank=settings.lora_rank,
-                alpha=settings.lora_alpha,
-                dropout=settings.lora_dropout,
-                target_modules=tuple(settings.target_modules),
-                modules_to_save=tuple(settings.modules_to_save),
-                use_rslora=settings.use_rslora,
-                use_dora=settings.use_dora,
-            ),
-        )
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    for weight in trainable:
-        weight.data = weight.data.float()
-    count, every = sum(w.numel() for w in trainable), sum(w.numel() for w in model.parameters())
-    logger.info("training %s of %s weights", f"{count:,}", f"{every:,}")
-    recompute = settings.gradient_checkpointing
-    if recompute or (recompute is None and every >= _BIG_MODEL):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return WeightedLoss(model.to(placement.device), placement.dtype)
-
-
-def _write_run(settings: SftSettings, prepared: Prepared, folder: Path, run: Path) -> None:
-    """Writes recipe, dialect and tokenizer; a resumed run must speak the dialect it began with."""
-    from toolgrove.config.settings import dump_recipe
-    from toolgrove.models.merge import copy_tokenizer
-
+def _write_dialect(settings: SftSettings, prepared: Prepared, run: Path) -> None:
+    """Writes the dialect; a resumed run must speak the one it began with."""
     dialect = prepared.dialect
     spoken = {
         "chat_template": dialect.chat_name,
@@ -246,18 +258,25 @@ def _write_run(settings: SftSettings, prepared: Prepared, folder: Path, run: Pat
                 hint=f"go on with its own recipe: -c {run / RECIPE} --resume true",
             )
     file.write_text(json.dumps(spoken, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    copy_tokenizer(folder, run)
-    resolved = {
+
+
+def write_run(job: Job, resolved: Mapping[str, Any]) -> None:
+    """Writes tokenizer and recipe, with what was resolved only now."""
+    from toolgrove.config.settings import dump_recipe
+    from toolgrove.models.merge import copy_tokenizer
+
+    copy_tokenizer(job.texts, job.run)
+    again = {
         "resume": False,
         "resume_from_checkpoint": None,
-        "output_dir": str(run.parent if settings.add_version else run),
-        "today": dialect.today,
+        "output_dir": str(job.run.parent if job.settings.add_version else job.run),
+        **resolved,
     }
-    dump_recipe(settings.model_copy(update=resolved), run / RECIPE)
+    dump_recipe(job.settings.model_copy(update=again), job.run / RECIPE)
 
 
 @contextmanager
-def _telling_full_disk(run: Path) -> Iterator[None]:
+def telling_full_disk(run: Path) -> Iterator[None]:
     """Turns the several ways in which libraries report a full disk into one clear error."""
     from safetensors import SafetensorError
 

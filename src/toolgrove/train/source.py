@@ -22,7 +22,7 @@ from toolgrove.train.batches import (
 )
 from toolgrove.train.loss import WeightedLoss
 from toolgrove.train.probe import set_to_forests
-from toolgrove.train.recipe import ROWS_PER_STEP, SftSettings
+from toolgrove.train.settings import ROWS_PER_STEP, TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Feed:
 
 
 def feed(
-    settings: SftSettings,
+    settings: TrainSettings,
     loss: WeightedLoss,
     sequences: tuple[Sequence[Encoded], Sequence[Encoded]],
     ranks: int,
@@ -69,7 +69,7 @@ def feed(
     )
 
 
-def _able(settings: SftSettings, loss: WeightedLoss, longest: int) -> bool:
+def _able(settings: TrainSettings, loss: WeightedLoss, longest: int) -> bool:
     why = set_to_forests(loss, longest)
     if not why:
         return True
@@ -82,7 +82,7 @@ def _able(settings: SftSettings, loss: WeightedLoss, longest: int) -> bool:
     return False
 
 
-def _plan(settings: SftSettings, train: Sequence[Encoded]) -> PackPlan:
+def _plan(settings: TrainSettings, train: Sequence[Encoded]) -> PackPlan:
     tokens, rows = settings.tokens_per_batch, settings.per_device_train_batch_size
     if tokens is None and rows is None:
         tokens = max(TOKENS_PER_PACK, *_lengths(train))
@@ -105,7 +105,7 @@ def _packed(rows: Sequence[Encoded], packing: Packing, plan: PackPlan, turns: in
 
 
 def _padded(
-    settings: SftSettings, train: Sequence[Encoded], val: Sequence[Encoded], ranks: int
+    settings: TrainSettings, train: Sequence[Encoded], val: Sequence[Encoded], ranks: int
 ) -> Feed:
     plan = Plan(
         rows=settings.per_device_train_batch_size or 1,
@@ -128,7 +128,7 @@ def _lengths(rows: Sequence[Encoded]) -> list[int]:
 
 
 def _tell(
-    settings: SftSettings, packing: Packing, train: Sequence[Encoded], accumulation: int
+    settings: TrainSettings, packing: Packing, train: Sequence[Encoded], accumulation: int
 ) -> None:
     """Says once what packing saves, and which rows are longer than the packs should be."""
     sharing = packing.sharing

@@ -15,7 +15,9 @@ from transformers import Trainer, TrainingArguments
 from toolgrove.core.errors import ModelError
 from toolgrove.models.merge import copy_tokenizer
 from toolgrove.models.quiet import quiet_transformers
+from toolgrove.models.tuned import TRAINED, Tuned
 from toolgrove.train.batches import Share, Source
+from toolgrove.train.faults import not_finite
 from toolgrove.train.loss import WeightedLoss
 
 
@@ -60,6 +62,7 @@ class SftTrainer(Trainer):
         self._sources = train, val
         self.counts = Counts()
         self.tokenizer_folder: Path | None = None
+        self.tuned = Tuned(model.model)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches as the source has them; each process takes its own share."""
@@ -103,12 +106,10 @@ class SftTrainer(Trainer):
 
     def _not_finite(self, rows: Tensor) -> ModelError:
         encoded = self.train_dataset.encoded  # pyright: ignore
-        places = dict.fromkeys(encoded[row].where or f"sequence {row}" for row in rows.tolist())
-        shown = ", ".join(list(places)[:8]) + (", ..." if len(places) > 8 else "")
-        return ModelError(
-            f"the loss is not a number at step {self.state.global_step + 1}",
-            where=shown,
-            hint="lower --learning_rate, keep --max_grad_norm at 1, or use --torch_dtype float32",
+        these = [encoded[row] for row in rows.tolist()]
+        folder = self.tokenizer_folder or Path()
+        return not_finite(
+            self.state.global_step + 1, these, Path(str(self.args.output_dir)), folder
         )
 
     def evaluate(
@@ -143,9 +144,8 @@ class SftTrainer(Trainer):
             return
         if state_dict is not None:
             state_dict = {name.removeprefix("model."): value for name, value in state_dict.items()}
-        inner: Any = self.accelerator.unwrap_model(self.model).model  # pyright: ignore
         with quiet_transformers():
-            inner.save_pretrained(str(folder), state_dict=state_dict)
+            self.tuned.save(folder, state_dict)
         if self.tokenizer_folder is not None:
             copy_tokenizer(self.tokenizer_folder, folder)
 
@@ -154,7 +154,10 @@ class SftTrainer(Trainer):
         module: Any = model or self.model
         inner = module.model
         if hasattr(inner, "peft_config"):
-            super()._load_from_checkpoint(resume_from_checkpoint, inner)
+            own = Path(resume_from_checkpoint) / TRAINED
+            super()._load_from_checkpoint(
+                str(own) if own.is_dir() else resume_from_checkpoint, inner
+            )
             return
         missing = set(inner.state_dict()) - set(getattr(inner, "all_tied_weights_keys", None) or {})
         for file in sorted(Path(resume_from_checkpoint).glob("model*.safetensors")):

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.models.adapters import Lora, add_lora, check_adapter, linear_names, load_adapter
+from toolgrove.models.adapters import Lora, add_lora, check_adapter, load_adapter
 from toolgrove.models.load import load_model
 from toolgrove.models.merge import merge_lora
+from toolgrove.models.targets import linear_names
 
 LAYERS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.train.pt_recipe import PtSettings
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import checkpoint_to_resume, newest_checkpoint, run_folder
 
@@ -16,19 +17,21 @@ def recipe(**more):
 
 
 def test_every_setting_is_explained_in_a_sentence():
-    for name, field in SftSettings.model_fields.items():
+    for name, field in {**SftSettings.model_fields, **PtSettings.model_fields}.items():
         assert field.description, name
         assert field.description.endswith("."), name
 
 
 def test_importing_recipes_does_not_import_torch():
-    code = "import sys; import toolgrove.train.recipe; assert 'torch' not in sys.modules"
+    recipes = "toolgrove.train.recipe, toolgrove.train.pt_recipe"
+    code = f"import sys; import {recipes}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_learning_rate_depends_on_the_tuner():
     assert recipe().peak_learning_rate == 1e-4
     assert recipe(tuner_type="full").peak_learning_rate == 1e-5
+    assert recipe(tuner_type="prompt").peak_learning_rate == 1e-2
     assert recipe(learning_rate=3e-4).peak_learning_rate == 3e-4
 
 
@@ -48,6 +51,15 @@ def test_accumulation_makes_about_sixteen_sequences():
         {"save_only_model": True, "resume": True},
         {"lora_rank": 0},
         {"tuner_type": "lorra"},
+        {"tuner_type": "freeze"},
+        {"tuner_type": "vera", "use_dora": True},
+        {"tuner_type": "full", "quant_bits": 4},
+        {"trainable_layers": 2},
+        {"init_weights": "pizza"},
+        {"init_weights": "pissa", "quant_bits": 4},
+        {"new_special_tokens": ["<a>"], "tuner_type": "prompt"},
+        {"early_stop_interval": 2},
+        {"tuner_type": "prefix", "gradient_checkpointing": True},
         {"no_such_setting": 1},
     ],
 )
@@ -94,23 +106,68 @@ def test_output_below_a_file_is_told(tmp_path):
 
 
 def checkpoint(folder, step, whole=True):
+    import torch
+    from safetensors.torch import save_file
+
     path = folder / f"checkpoint-{step}"
     path.mkdir()
-    for name in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt"):
-        (path / name).write_text("x")
-    (path / "trainer_state.json").write_text('{"global_step": 1}' if whole else '{"glob')
+    save_file({"w": torch.ones(4)}, path / "adapter_model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt"):
+        torch.save({"step": step, "moments": torch.ones(64)}, path / name)
+    state = f'{{"global_step": {step}}}'
+    (path / "trainer_state.json").write_text(state if whole else state[:5])
     return path
 
 
-def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
+def test_only_whole_checkpoints_are_gone_on_from(tmp_path, caplog):
     whole = checkpoint(tmp_path, 9)
     cut = checkpoint(tmp_path, 10, whole=False)
     assert newest_checkpoint(tmp_path) == whole
     assert newest_checkpoint(tmp_path, whole=False) == cut
     assert checkpoint_to_resume(recipe(resume=True), tmp_path) == whole
+    assert str(cut) in caplog.text
     assert checkpoint_to_resume(recipe(), tmp_path) is None
     with pytest.raises(ModelError, match="cannot be resumed from") as caught:
         checkpoint_to_resume(recipe(resume_from_checkpoint=str(cut)), tmp_path)
     assert str(whole) in str(caught.value.hint)
     with pytest.raises(ModelError, match="no such checkpoint"):
         checkpoint_to_resume(recipe(resume_from_checkpoint=str(tmp_path / "no")), tmp_path)
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def turn_a_bit(file):
+    held = bytearray(file.read_bytes())
+    held[len(held) // 2] ^= 1
+    file.write_bytes(held)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("adapter_model.safetensors", cut_off),
+        ("adapter_model.safetensors", lambda file: file.write_bytes(b"")),
+        ("optimizer.pt", cut_off),
+        ("optimizer.pt", turn_a_bit),
+        ("scheduler.pt", lambda file: file.write_bytes(b"PK")),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_next_older_offered(tmp_path, name, harm):
+    sound, older, newest = (checkpoint(tmp_path, step) for step in (3, 6, 9))
+    harm(newest / name)
+    for given in ({"resume": True}, {"resume_from_checkpoint": str(newest)}):
+        with pytest.raises(ModelError, match="damaged") as caught:
+            checkpoint_to_resume(recipe(**given), tmp_path)
+        assert str(newest) in str(caught.value.where)
+        assert name in caught.value.what
+        assert f"--resume_from_checkpoint {older}" in str(caught.value.hint)
+    harm(older / name)
+    with pytest.raises(ModelError, match="damaged") as caught:
+        checkpoint_to_resume(recipe(resume=True), tmp_path)
+    assert str(sound) in str(caught.value.hint)
+    harm(sound / name)
+    with pytest.raises(ModelError, match="damaged") as caught:
+        checkpoint_to_resume(recipe(resume=True), tmp_path)
+    assert "no older one" in str(caught.value.hint)

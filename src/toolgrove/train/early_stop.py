@@ -1,0 +1,52 @@
+"""Ends a run whose validation loss no longer falls."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from toolgrove.train.callbacks import read_metrics
+
+logger = logging.getLogger(__name__)
+
+
+class EarlyStop(TrainerCallback):
+    """Stops after ``patience`` validations in a row that are not better than the best before.
+
+    What was validated is read from the run's metrics file, so a resumed run counts on.
+    """
+
+    def __init__(self, file: Path, patience: int) -> None:
+        self._file = file
+        self._patience = patience
+        self.stopped_at: int | None = None
+
+    def on_evaluate(
+        self,
+        _args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Counts; tells the trainer to save and stop."""
+        lines = read_metrics(self._file)
+        losses = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
+        losses[state.global_step] = (metrics or {})["eval_loss"]
+        best = min(losses, key=lambda step: (losses[step], step))
+        since = sum(1 for step in losses if step > best)
+        if since < self._patience:
+            return
+        self.stopped_at = state.global_step
+        control.should_training_stop = True
+        control.should_save = True
+        if state.is_world_process_zero:
+            logger.warning(
+                "stopping early: no better validation loss than %.4f (step %d) in %d validations",
+                losses[best],
+                best,
+                since,
+            )
