@@ -126,7 +126,15 @@ def ascii_splitter(settings: dict[str, Any]) -> re.Pattern[str] | None:
     if regex is None or not _alternatives(regex) <= _SAFE:
         return None
     found = _in_ascii(regex)
-    return None if found is None else re.compile(found)
+    splitter = None if found is None else re.compile(found)
+    return splitter if splitter is not None and _takes_all(splitter) else None
+
+
+def _takes_all(splitter: re.Pattern[str]) -> bool:
+    """Whether the expression takes every ASCII character, whatever stands behind it."""
+    return all(
+        splitter.match(chr(code) + behind) for code in range(0x80) for behind in ("", " ", "a", "1")
+    )
 
 
 def _only_regex(part: dict[str, Any]) -> str | None:

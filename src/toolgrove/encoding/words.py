@@ -6,7 +6,6 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from tokenizers import Tokenizer as Backend
@@ -21,14 +20,15 @@ _WORTH_KEEPING = 100
 """Characters of a part from which on its tokens are kept: shorter ones are as fast to make."""
 
 
-Ids: TypeAlias = tuple[int, ...]
+Ids: TypeAlias = bytes
+"""Ids as the bytes of an ``array("i")``: many of them are joined faster than numbers are copied."""
 
 
 class Word(NamedTuple):
     """The tokens of a stretch of text, and the character that each begins at."""
 
     ids: Ids
-    starts: Ids
+    starts: tuple[int, ...]
 
 
 class Piece(NamedTuple):
@@ -46,7 +46,7 @@ class _Part(NamedTuple):
     """
 
     head: str
-    inside: array[int] | None
+    inside: Ids | None
     tail: str
 
 
@@ -71,24 +71,39 @@ class Words:
 
     def tokens(self, parts: Sequence[str]) -> Piece:
         """The tokens of a text that is given in parts."""
-        piece = Piece(array("i"), [])
         if not self._cuts:
-            _end_word(piece, self._tokenized("".join(parts)), _ends(parts))
-            return piece
+            whole = self._tokenized("".join(parts))
+            return Piece(array("i", whole.ids), _counted(0, whole, _ends(parts)))
+        ids, counts = array("i"), list[int]()
         word, ends = "", list[int]()
         for text in parts:
             if text[:1] == " " and word and not word[-1].isspace():
-                _end_word(piece, self._word(word), ends)
+                counts += self._add(word, ends, ids)
                 word, ends = "", []
-            head, inside, tail = self._part(text)
-            word += head
-            if inside is not None:
-                _end_word(piece, self._word(word), ends)
-                piece.ids.extend(inside)
-                word, ends = tail, []
+            if " " in text:
+                head, inside, tail = self._parts.get(text) or self._part(text)
+                word += head
+                if inside is not None:
+                    counts += self._add(word, ends, ids)
+                    ids.frombytes(inside)
+                    word, ends = tail, []
+            else:
+                word += text
             ends.append(len(word))
-        _end_word(piece, self._word(word), ends)
-        return piece
+        counts += self._add(word, ends, ids)
+        return Piece(ids, counts)
+
+    def _add(self, text: str, ends: list[int], ids: array[int]) -> list[int]:
+        """Appends a word; how many tokens there are before each of these places in it."""
+        word = self._words.get(text)
+        if word is None:
+            self._make_room(text)
+            word = self._words[text] = self._tokenized(text)
+        before = len(ids)
+        ids.frombytes(word.ids)
+        if ends and ends[-1] == len(text) and len(ends) == 1:
+            return [len(ids)]
+        return _counted(before, word, ends)
 
     def learn(self, texts: Iterable[str]) -> None:
         """Remembers the words of texts that will be asked for, tokenized together: faster."""
@@ -100,32 +115,23 @@ class Words:
         self._spaced.learn(spaced)
 
     def _part(self, text: str) -> _Part:
-        known = self._parts.get(text)
-        if known is not None:
-            return known
         words = _cut(text)
         if not words[1:]:
             return _Part(text, None, "")
         inside = words[1:-1]
         if self._splits is None or not text.isascii():
             self._spaced.learn(set(inside))
-        ids = array("i", [*chain.from_iterable(map(self._spaced.__getitem__, inside))])
+        ids = b"".join(map(self._spaced.__getitem__, inside))
         part = _Part(words[0], ids, f" {words[-1]}")
         if len(text) >= _WORTH_KEEPING:
             self._make_room(text)
             self._parts[text] = part
         return part
 
-    def _word(self, text: str) -> Word:
-        known = self._words.get(text)
-        if known is None:
-            self._make_room(text)
-            known = self._words[text] = self._tokenized(text)
-        return known
-
     def _tokenized(self, text: str) -> Word:
-        found = self._splits.word(text) if self._splits is not None and text.isascii() else None
-        return _encoded(self._backend, text) if found is None else found
+        if self._splits is not None and text.isascii():
+            return self._splits.word(text)
+        return _encoded(self._backend, text)
 
     def _make_room(self, text: str) -> None:
         """Counts a text that will be kept; where the memory is full, it begins anew."""
@@ -146,8 +152,9 @@ class _Spaced(dict[str, Ids]):
         self._held = 0
 
     def __missing__(self, word: str) -> Ids:
-        ids = self._splits.ids(f" {word}") if self._splits is not None and word.isascii() else None
-        if ids is None:
+        if self._splits is not None and word.isascii():
+            ids = self._splits.ids(f" {word}")
+        else:
             ids = _encoded(self._backend, f" {word}").ids
         self._keep(word, ids)
         return ids
@@ -169,7 +176,7 @@ class _Spaced(dict[str, Ids]):
         for word in joined:
             end += len(word) + 1
             last = bisect_left(starts, end, first)
-            self._keep(word, tuple(ids[first:last]))
+            self._keep(word, array("i", ids[first:last]).tobytes())
             first = last
 
     def _keep(self, word: str, ids: Ids) -> None:
@@ -188,7 +195,7 @@ class _Splits(dict[str, Ids]):
         self._backend = backend
         self._model = backend.model
         self._split = splitter.findall
-        self._starts: dict[str, Ids] = {}
+        self._starts: dict[str, tuple[int, ...]] = {}
         self._held = 0
 
     def __missing__(self, split: str) -> Ids:
@@ -204,39 +211,33 @@ class _Splits(dict[str, Ids]):
             ids.append(token.id)
             starts.append(place)
             place += len(token.value)
-        word = Word(tuple(ids), tuple(starts))
+        word = Word(array("i", ids).tobytes(), tuple(starts))
         if place != len(split):
             word = _encoded(self._backend, split)
         self[split] = word.ids
         self._starts[split] = word.starts
         return word.ids
 
-    def ids(self, text: str) -> Ids | None:
-        """The tokens of an ASCII text; None where the splits are not all of it."""
-        splits = self._split(text)
-        if "".join(splits) != text:
-            return None
-        if len(splits) == 1:
-            return self[text]
-        return tuple(chain.from_iterable(map(self.__getitem__, splits)))
+    def ids(self, text: str) -> Ids:
+        """The tokens of an ASCII text."""
+        return b"".join(map(self.__getitem__, self._split(text)))
 
-    def word(self, text: str) -> Word | None:
-        """The tokens of an ASCII text with their places; None where the splits are not all."""
+    def word(self, text: str) -> Word:
+        """The tokens of an ASCII text with their places."""
         splits = self._split(text)
-        if "".join(splits) != text:
-            return None
-        ids: list[int] = []
+        ids = list(map(self.__getitem__, splits))
         starts: list[int] = []
         place = 0
         for split in splits:
-            ids += self[split]
+            if split not in self._starts:
+                return _encoded(self._backend, text)  # the memory began anew in between
             own = self._starts[split]
             if own[1:]:
                 starts += [place + start for start in own]
             else:
                 starts.append(place)
             place += len(split)
-        return Word(tuple(ids), tuple(starts))
+        return Word(b"".join(ids), tuple(starts))
 
     def clear(self) -> None:
         """Forgets all splits."""
@@ -246,14 +247,13 @@ class _Splits(dict[str, Ids]):
 
 def _encoded(backend: Backend, text: str) -> Word:
     encoding = backend.encode(text, add_special_tokens=False)
-    return Word(tuple(encoding.ids), tuple([start for start, _ in encoding.offsets]))
+    ids = array("i", encoding.ids).tobytes()
+    return Word(ids, tuple([start for start, _ in encoding.offsets]))
 
 
-def _end_word(piece: Piece, word: Word, ends: Iterable[int]) -> None:
-    """Appends a word in which parts end at these places."""
-    count = len(piece.ids)
-    piece.ends.extend([count + bisect_left(word.starts, end) for end in ends])
-    piece.ids.extend(word.ids)
+def _counted(before: int, word: Word, ends: list[int]) -> list[int]:
+    """How many tokens begin before each of these places in a word, ``before`` it included."""
+    return [before + bisect_left(word.starts, end) for end in ends]
 
 
 def _ends(parts: Sequence[str]) -> list[int]:
