@@ -214,19 +214,20 @@ class _Chain:
     def __init__(self) -> None:
         self.stretches: list[_Stretch] = []
         self.messages: list[int] = []
-        self._text = ""
+        self._spans: list[Span] = []
+        self._text: str | None = ""
         self._rest: list[Span] = []
 
     def goes_on(self, prompt: list[Span]) -> bool:
         """Whether the prompt begins with all that stands already."""
-        return not self._text or text_of(prompt).startswith(self._text)
+        return not self._spans or text_of(prompt).startswith(self._standing())
 
     def add(self, prompt: list[Span]) -> None:
         """Adds what the prompt says beyond what stands already."""
-        gap = cut(prompt, len(self._text))[1] if self._text else prompt
+        gap = cut(prompt, len(self._standing()))[1] if self._spans else prompt
         if gap:
             self.stretches.append(_Stretch(gap))
-        self._text = text_of(prompt)
+        self._spans, self._text = prompt, None
 
     def extend(self, turn: Turn) -> bool:
         """Adds a turn; False when its prompt does not go on from what stands already."""
@@ -235,9 +236,15 @@ class _Chain:
         self.add(turn.prompt)
         self.stretches.append(_Stretch(turn.completion))
         self.messages.append(turn.message)
-        self._text += text_of(turn.completion)
+        self._spans, self._text = [*turn.prompt, *turn.completion], None
         self._rest = turn.rest
         return True
+
+    def _standing(self) -> str:
+        """The text of all that stands already, put together once it is asked for."""
+        if self._text is None:
+            self._text = text_of(self._spans)
+        return self._text
 
     def finished(self) -> list[_Stretch]:
         """The stretches, with what the template writes after the last turn."""
@@ -310,7 +317,7 @@ def _encoded(
         weighted = plan.rule.weigh(stretch.spans, conv, plan.acted)
         if not everything:
             weighted = [
-                item if item.span.message in trained else Weighted(item.span, 0.0)
+                item if not item[1] or item[0][2] in trained else Weighted(item[0], 0.0)
                 for item in weighted
             ]
         writer.add(weighted)

@@ -51,10 +51,10 @@ class LossRule:
         ``acted`` gathers the names of the tables that found something to weigh.
         """
         first_trained = last_input(conv) + 1 if self.base == "last_round" else 0
-        items = [
-            self._based(span, own, first_trained)
-            for span, own in zip(spans, _owns(spans, conv), strict=True)
-        ]
+        owned = zip(spans, _owns(spans, conv), strict=True)
+        if not self.scales:
+            return [Weighted(span, self._based(span, own, first_trained)[0]) for span, own in owned]
+        items = [_Item(span, *self._based(span, own, first_trained)) for span, own in owned]
         for name, table in self.scales:
             items, found = _applied(table, items, conv)
             if found and acted is not None:
@@ -70,15 +70,16 @@ class LossRule:
             if name not in acted
         ]
 
-    def _based(self, span: Span, own: _Own | None, first_trained: int) -> _Item:
+    def _based(self, span: Span, own: _Own | None, first_trained: int) -> tuple[float, bool]:
+        """What the base gives a span, and whether tables act on it."""
         if own is None or span.message is None:
-            return _Item(span, 1.0 if self.base == "all" else 0.0, False)
+            return (1.0 if self.base == "all" else 0.0), False
         trains = own.loss
         if trains is None:
             trains = self.base == "all" or span.message >= first_trained
         if own.loss_scale is None:
-            return _Item(span, float(trains), True)
-        return _Item(span, trains * own.loss_scale, False)
+            return float(trains), True
+        return trains * own.loss_scale, False
 
 
 class _Own(NamedTuple):

@@ -26,9 +26,9 @@ def losses_of(
     thinking that a template drops from history later on is not lost.
     """
     lost: list[str] = []
-    if conv.tools and not any(span.kind is Kind.TOOLS for span in spans):
+    shown = {(span[2], span[1]) for span in spans}
+    if conv.tools and all(kind is not Kind.TOOLS for _, kind in shown):
         lost.append(f"the {len(conv.tools)} tools are not shown")
-    shown = {(span.message, span.kind) for span in spans}
     for index, message in enumerate(conv.messages):
         where = f"messages[{index}] ({message.role})"
         if message.role is Role.ASSISTANT:
