@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from tests.laws.tokenizer import small_tokenizer
 from toolgrove.encoding import words as under_test
-from toolgrove.encoding.splitting import cuts_at_spaces
+from toolgrove.encoding.splitting import ascii_splitter, cuts_at_spaces
 from toolgrove.encoding.tokenizer import _without_control
 from toolgrove.encoding.words import Words
 
@@ -87,6 +87,22 @@ def test_known_splitters_are_cut_at_spaces() -> None:
     }
     assert found.pop("gemma3", False) is False
     assert all(found.values()), found
+
+
+def test_ascii_splits_are_those_of_the_tokenizer() -> None:
+    text = 'It\'s I\'LL 12345 3.5\r\n\n {"type": ["x"]}}\n\x1c \x0b  end\t\tHTTPServer_2 <b>//  '
+    text += "".join(map(chr, range(0x80))) * 2
+    known = set[str]()
+    for folder in SHARED:
+        plain = _without_control(json.loads((folder / "tokenizer.json").read_text("utf-8")))
+        splitter = ascii_splitter(plain)
+        if splitter is not None:
+            known.add(folder.name)
+            backend = Backend.from_str(json.dumps(plain))
+            places = [place for _, place in backend.pre_tokenizer.pre_tokenize_str(text)]
+            assert [match.span() for match in splitter.finditer(text)] == places, folder.name
+    unknown = {folder.name for folder in SHARED} - known
+    assert unknown <= {"gemma3", "deepseek_v3", "deepseek_v3_1"}
 
 
 @pytest.mark.parametrize(
