@@ -39,13 +39,15 @@ class PracticeSettings(Settings):
         "exec_multiple",
         "exec_parallel",
         "exec_parallel_multiple",
+        "parallel",
+        "parallel_multiple",
     ]
     """Categories that rows are made of."""
 
     per_function: int = Field(default=5, ge=1)
     """At most so many cases that call the same function."""
 
-    parallel: float = Field(default=0.3, ge=0, le=1)
+    parallel: float = Field(default=0.6, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
 
     turns: list[float] = [0.2, 0.2, 0.3, 0.3]
@@ -59,7 +61,7 @@ class PracticeSettings(Settings):
     hard: float = Field(default=0.5, ge=0, le=1)
     """Share of added distractors that resemble the right tool."""
 
-    variants: int = Field(default=1, ge=0)
+    variants: int = Field(default=0, ge=0)
     """Further rows out of each case, with other numbers and other distractors."""
 
     drills: list[float] = [0.2, 0.3, 0.3, 0.2]
