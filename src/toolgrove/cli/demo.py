@@ -110,7 +110,7 @@ class DemoSettings(Settings):
         "weight_decay": 0.0,
         "adam_beta2": 0.99,
         "num_train_epochs": 1,
-        "tokens_per_batch": 2600,
+        "tokens_per_batch": 2200,
         "gradient_accumulation_steps": 1,
         "save_steps": 50,
         "save_total_limit": 2,
