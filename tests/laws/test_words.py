@@ -21,6 +21,7 @@ SHARED = sorted(
     file.parent for file in Path(__file__).parents[2].glob("../shared/tokenizers/*/tokenizer.json")
 )
 FOLDERS = [*SHARED, small_tokenizer().folder]
+NAMES = [*(folder.name for folder in SHARED), "small"]
 PARTS = [
     *(
         " ",
@@ -63,7 +64,7 @@ def _loaded(folder: Path) -> tuple[Backend, Words]:
     return backend, Words(backend, plain)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 def test_words_give_the_tokens_of_the_whole(folder: Path) -> None:
     backend, words = _loaded(folder)
 
