@@ -30,14 +30,14 @@ class Fact(NamedTuple):
 class Page:
     """What the page shows. All reports hold the same cases.
 
-    ``free``: after the training, with calls that were not held to their schemas.
+    ``free``: after the training, with calls that were not held to their schemas, if measured.
     """
 
     title: str
     facts: Sequence[Fact]
     before: Report
     after: Report
-    free: Report
+    free: Report | None
     losses: Sequence[Point]
 
 
@@ -108,30 +108,40 @@ def side_by_side(before: Report, after: Report, seed: int = 0) -> list[tuple[Res
 
 def _table(shown: Page) -> str:
     rows: list[str] = []
-    reports = shown.before.scores, shown.after.scores, shown.free.scores
-    for old, new, free in zip(*reports, strict=True):
+    for old, new in zip(shown.before.scores, shown.after.scores, strict=True):
         measured = (
-            ("valid format", old.format, new.format, free.format),
-            ("right function", old.function, new.function, free.function),
-            ("right arguments", old.arguments, new.arguments, free.arguments),
+            ("valid format", old.format, new.format),
+            ("right function", old.function, new.function),
+            ("right arguments", old.arguments, new.arguments),
         )
-        for index, (label, was, now, unheld) in enumerate(measured):
+        free = _unheld(shown.free, old.category)
+        for index, (label, was, now) in enumerate(measured):
             head = f'<th rowspan="3">{escape(old.category)}<br>' if index == 0 else ""
             head += f'<span class="note">{old.cases} cases</span></th>' if index == 0 else ""
             gain = 100 * (now.value - was.value)
             rows.append(
                 f"<tr>{head}<td>{label}</td><td>{_share(was)}</td><td>{_share(now)}</td>"
-                f'<td class="gain">{gain:+.1f}</td><td>{_share(unheld)}</td></tr>'
+                f'<td class="gain">{gain:+.1f}</td>{free[index]}</tr>'
             )
     return (
         "<table><thead><tr><th>category</th><th></th><th>before</th><th>after</th>"
-        "<th>points</th><th>after, not held</th></tr></thead>"
+        f"<th>points</th>{'<th>after, not held</th>' if shown.free else ''}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody>"
         "<caption>Before and after, calls were held to their tools' schemas while they were "
-        "generated, as a server does; the last column is the tuned model without that. In "
+        "generated, as a server does; not held: the tuned model without that. In "
         "brackets, and as brackets on the bars: Wilson's 95 % intervals. Each line counts only "
         "what the line above it lets pass.</caption></table>"
     )
+
+
+def _unheld(report: Report | None, category: str) -> tuple[str, str, str]:
+    """The cells of a category with calls that were not held; empty where that was not measured."""
+    if report is None:
+        return ("", "", "")
+    found = report.score(category)
+    shares = (found.format, found.function, found.arguments)
+    one, two, three = (f"<td>{_share(share)}</td>" for share in shares)
+    return (one, two, three)
 
 
 def _share(share: Share) -> str:

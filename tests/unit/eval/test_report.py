@@ -58,6 +58,8 @@ def test_page_is_standalone_and_escapes(cases, report) -> None:
     assert "&lt;script&gt;" in html
     assert "100.0 % [34.2, 100.0]" in html
     assert "+100.0" in html
+    assert "after, not held" in html
+    assert "after, not held" not in page(Page("Demo", facts, before, after, None, losses))
     assert html.count("100.0 % [34.2, 100.0]") * 2 == html.count("0.0 % [0.0, 65.8]")
 
 
