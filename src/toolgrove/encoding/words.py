@@ -16,6 +16,7 @@ _REMEMBERED = 8_000_000
 """How many characters each memory of texts keeps before it starts anew (some 100 MB for words)."""
 _PER_TEXT = 20
 """What a text that is kept counts beside its characters."""
+_AT_ONCE = (0,)
 _WORTH_KEEPING = 100
 """Characters of a part from which on its tokens are kept: shorter ones are as fast to make."""
 
@@ -232,10 +233,10 @@ class _Splits(dict[str, Ids]):
             if split not in self._starts:
                 return _encoded(self._backend, text)  # the memory began anew in between
             own = self._starts[split]
-            if own[1:]:
-                starts += [place + start for start in own]
-            else:
+            if own == _AT_ONCE:
                 starts.append(place)
+            else:  # several tokens, or none: a vocabulary may lack a character
+                starts += [place + start for start in own]
             place += len(split)
         return Word(b"".join(ids), tuple(starts))
 

@@ -23,6 +23,7 @@ from toolgrove.templates.grammar import (
 from toolgrove.templates.json_calls import arguments_of
 from toolgrove.templates.notations import SPACED_JSON
 from toolgrove.templates.rules import Rules
+from toolgrove.templates.values import Window
 from toolgrove.templates.writing import Traits
 
 _SPACE = r"[ \t\r\n]{0,8}"
@@ -84,7 +85,11 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         body = _body(grammar, required, never) if tools else _text(grammar, never)
         notes = (*notes, *grammar.notes) if tools else ()
         body = _at_once(grammar.openings) if required and request.at_once else body
-    ends = [mark for mark in chat.wrappers if mark not in chat.think[:2]]
+    ends = [
+        mark
+        for mark in chat.wrappers
+        if mark not in chat.think[:2] and not _may_open_a_call(mark, agent)
+    ]
     if request.schema is not None and not required:
         openings = grammar.openings if grammar is not None and tools else ()
         held = _held_schema(request.schema)
@@ -95,6 +100,13 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
     whole = _after_thinking(body, chat, request.prompt)
     return Constraint({"type": "structural_tag", "format": whole}, notes)
+
+
+def _may_open_a_call(mark: str, agent: AgentTemplate | None) -> bool:
+    """Whether the agent template waits for more behind the mark: a reply cannot end with it."""
+    if agent is None:
+        return False
+    return agent.scan(Window(mark, 0, 0, final=False, tools=())).begin < len(mark)
 
 
 def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
