@@ -231,7 +231,7 @@ def _between(low: str, high: str, low_open: bool, high_open: bool) -> list[str]:
     for rest in _at_most(high[same + 1 :], high_open):
         options.append(f'".{lead}{last}" {_unpointed(rest)}')
     if not low_open:
-        options.append(f'".{low}"' if low else '""')
+        options.append(f'".{low}" "0"{{0,20}}' if low else '("." "0"{1,40})?')
     return options
 
 
