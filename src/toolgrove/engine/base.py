@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from toolgrove.core.errors import ModelError
 from toolgrove.core.messages import JSON
 
 
@@ -70,6 +71,18 @@ class Engine(Protocol):
         reply is held to (``Dialect.grammar``), or None.
         """
         ...
+
+
+def check_prompt(prompt: Sequence[int], context: int, where: str | None = None) -> None:
+    """ModelError for a prompt that is empty or leaves no room for a reply in the context."""
+    if not prompt:
+        raise ModelError("an empty prompt", where=where)
+    if len(prompt) >= context:
+        raise ModelError(
+            f"a prompt of {len(prompt)} tokens leaves no room for a reply",
+            where=where,
+            hint=f"the context is {context} tokens",
+        )
 
 
 def generate(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolgrove.core.errors import ModelError
-from toolgrove.engine.base import Finish
+from toolgrove.engine.base import check_prompt
 from toolgrove.engine.live import Job, Piece, Scored
 from toolgrove.engine.local import LocalEngine
 from toolgrove.engine.text import ReplyText
@@ -81,13 +81,7 @@ class LocalLive:
 
     def prepare(self, job: Job) -> _Ready:
         """The job with its grammar compiled; ModelError for a prompt that is empty or too long."""
-        if not job.prompt:
-            raise ModelError("an empty prompt")
-        if len(job.prompt) >= self.context:
-            raise ModelError(
-                f"a prompt of {len(job.prompt)} tokens leaves no room for a reply",
-                hint=f"this model's context is {self.context} tokens",
-            )
+        check_prompt(job.prompt, self.context)
         if job.grammar is None:
             return _Ready(job, None)
         with self._compiling:
@@ -153,9 +147,7 @@ class LocalLive:
         from toolgrove.models.choose import Draw, dice_for
 
         job, sampling = prepared.job, prepared.job.sampling
-        control = self._engine.tok.control_ids
-        stops = [stop for stop in sampling.stop if stop in control]
-        texts = [stop for stop in sampling.stop if stop not in control]
+        ids, texts = self._engine.stops(sampling)
         draw = Draw(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -171,7 +163,6 @@ class LocalLive:
             prompt=job.prompt,
         )
         room = min(sampling.max_new_tokens, self.context - len(job.prompt))
-        ids = self._engine.ends | {control[stop] for stop in stops}
         return _Reply(job, draw, ReplyText(self._engine.tok.decode, texts), ids, room)
 
     @contextmanager
@@ -246,12 +237,7 @@ class LocalLive:
         token = chosen.token
         reply.room -= 1
         stop = token in reply.stop_ids
-        text = "" if stop else reply.text.push(token)
-        ended = stop or reply.text.stopped
-        finish = None
-        if ended or reply.room <= 0:
-            text += reply.text.finish()
-            finish = Finish.STOP if ended else Finish.LENGTH
+        text, finish = reply.text.take(token, stop=stop, last=reply.room <= 0)
         scores: tuple[Scored, ...] = ()
         if chosen.logprob is not None and not stop:
             scores = (Scored(token, chosen.logprob, tuple((t, p) for t, p in chosen.top)),)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.engine.base import Finish
+from toolgrove.engine.base import Finish, check_prompt
 from toolgrove.engine.live import Job, Piece, Scored
 from toolgrove.engine.scripted import Codec
 from toolgrove.engine.text import ReplyText
@@ -74,13 +74,7 @@ class ScriptedLive:
 
     def prepare(self, job: Job) -> Job:
         """The job itself; ModelError for a prompt that is empty or too long."""
-        if not job.prompt:
-            raise ModelError("an empty prompt")
-        if len(job.prompt) >= self._context:
-            raise ModelError(
-                f"a prompt of {len(job.prompt)} tokens leaves no room for a reply",
-                hint=f"the context is {self._context} tokens",
-            )
+        check_prompt(job.prompt, self._context)
         return job
 
     def add(self, number: int, prepared: Job) -> None:

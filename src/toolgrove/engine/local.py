@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ModelError, did_you_mean
 from toolgrove.core.messages import JSON
-from toolgrove.engine.base import Chunk, Finish, Sampling
+from toolgrove.engine.base import Chunk, Sampling, check_prompt
 from toolgrove.engine.text import ReplyText
 
 if TYPE_CHECKING:
-    import torch
-
-    from toolgrove.encoding.constrain import Constrainer, Matcher
+    from toolgrove.encoding.constrain import Constrainer
     from toolgrove.encoding.tokenizer import Tokenizer
+    from toolgrove.models.choose import Draw
 
 BATCH_ROWS = 64
 BATCH_TOKENS = 32768
@@ -129,17 +128,16 @@ class LocalEngine:
 
         ModelError when replies are to be held to grammars and xgrammar is not installed.
         """
-        self._check(prompts)
+        for index, prompt in enumerate(prompts):
+            check_prompt(prompt, self.context, f"prompt {index}")
         wanted = {row: held for row, held in enumerate(grammars) if held is not None}
         constrainer = self.constrainer(sampling.stop) if wanted else None
         for rows in _batches(prompts):
-            matchers = {
-                row: constrainer.matcher(wanted[row])
-                for row in rows
-                if constrainer is not None and row in wanted
-            }
-            chooser = _Chooser(sampling, rows, matchers)
-            yield from self._batch({row: prompts[row] for row in rows}, sampling, chooser)
+            draws = {row: _draw(sampling, row) for row in rows}
+            for row in rows:
+                if constrainer is not None and row in wanted:
+                    draws[row].matcher = constrainer.matcher(wanted[row])
+            yield from self._batch({row: prompts[row] for row in rows}, sampling, draws)
 
     def constrainer(self, stops: Sequence[str]) -> Constrainer:
         """What holds replies to grammars, until one of these stops or an end that the model
@@ -175,18 +173,6 @@ class LocalEngine:
             known = ", ".join(self._adapters) or "none"
             raise ModelError(f'no adapter "{name}"', hint=near or f"loaded: {known}")
 
-    def _check(self, prompts: Sequence[Sequence[int]]) -> None:
-        limit = self.context
-        for index, prompt in enumerate(prompts):
-            if not prompt:
-                raise ModelError("an empty prompt", where=f"prompt {index}")
-            if len(prompt) >= limit:
-                raise ModelError(
-                    f"a prompt of {len(prompt)} tokens leaves no room for a reply",
-                    where=f"prompt {index}",
-                    hint=f"this model's context is {limit} tokens",
-                )
-
     def _bare(self) -> AbstractContextManager[Any]:
         if self._is_peft() and self._active is None:
             return self.model.disable_adapter()
@@ -200,13 +186,14 @@ class LocalEngine:
         return self.model.get_base_model() if bare else self.model
 
     def _batch(
-        self, prompts: Mapping[int, Sequence[int]], sampling: Sampling, chooser: _Chooser
+        self, prompts: Mapping[int, Sequence[int]], sampling: Sampling, draws: Mapping[int, Draw]
     ) -> Iterator[Chunk]:
         import torch
 
+        from toolgrove.models.choose import choose
         from toolgrove.models.decode import Batch
 
-        stop_ids, stop_texts = self._stops(sampling)
+        stop_ids, stop_texts = self.stops(sampling)
         replies = {row: ReplyText(self.tok.decode, stop_texts) for row in prompts}
         room = {
             row: min(sampling.max_new_tokens, self.context - len(prompt))
@@ -215,7 +202,8 @@ class LocalEngine:
         with torch.inference_mode(), self._bare():
             batch = Batch(self._answering(), prompts, plain_head=self._plain_head)
         while batch.rows:
-            tokens = chooser(batch.logits(), batch.rows)
+            chosen = choose(batch.logits(), [draws[row] for row in batch.rows])
+            tokens = [one.token for one in chosen]
             chunks = [
                 self._chunk(row, token, replies[row], token in stop_ids, room)
                 for row, token in zip(batch.rows, tokens, strict=True)
@@ -228,18 +216,26 @@ class LocalEngine:
         self, row: int, token: int, reply: ReplyText, stop: bool, room: dict[int, int]
     ) -> Chunk:
         room[row] -= 1
-        text = "" if stop else reply.push(token)
-        ended = stop or reply.stopped
-        if not ended and room[row] > 0:
-            return Chunk(row, (token,), text, None)
-        text += reply.finish()
-        return Chunk(row, (token,), text, Finish.STOP if ended else Finish.LENGTH)
+        return Chunk(row, (token,), *reply.take(token, stop=stop, last=room[row] <= 0))
 
-    def _stops(self, sampling: Sampling) -> tuple[frozenset[int], tuple[str, ...]]:
+    def stops(self, sampling: Sampling) -> tuple[frozenset[int], tuple[str, ...]]:
         """The stops that are control tokens, and those that must be looked for in the text."""
         ids = {stop: self.tok.control_ids.get(stop) for stop in sampling.stop}
         texts = tuple(stop for stop, token in ids.items() if token is None)
         return self.ends | {token for token in ids.values() if token is not None}, texts
+
+
+def _draw(sampling: Sampling, row: int) -> Draw:
+    """How the tokens of a prompt's reply are drawn: the same whatever else is in the batch."""
+    from toolgrove.models.choose import Draw, dice_for
+
+    seed = None if sampling.seed is None else sampling.seed * 1_000_003 + row
+    return Draw(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        dice=dice_for(seed),
+    )
 
 
 def _declared_eos(model: Any) -> frozenset[int]:
@@ -264,71 +260,3 @@ def _batches(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-class _Chooser:
-    """Picks each row's next token from its logits; rows with a matcher are held to its grammar."""
-
-    def __init__(
-        self, sampling: Sampling, rows: Iterable[int], matchers: Mapping[int, Matcher]
-    ) -> None:
-        self._sampling = sampling
-        self._dice = {row: _dice(sampling.seed, row) for row in rows}
-        self._matchers = matchers
-
-    def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
-        """One token id for each of the rows."""
-        tokens = self._chosen(self._held(logits, rows), rows)
-        for row, token in zip(rows, tokens, strict=True):
-            if row in self._matchers:
-                self._matchers[row].accept(token)
-        return tokens
-
-    def _held(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """The logits without those that a grammar forbids."""
-        import torch
-
-        if not self._matchers:
-            return logits
-        held = logits.clone()
-        for line, row in zip(held, rows, strict=True):
-            if row in self._matchers:
-                allowed = torch.from_numpy(self._matchers[row].bits()[: len(line)])
-                line[~allowed.to(line.device)] = float("-inf")
-        return held
-
-    def _chosen(self, logits: torch.Tensor, rows: Sequence[int]) -> list[int]:
-        if self._sampling.temperature <= 0:
-            return logits.argmax(-1).tolist()
-        import torch
-
-        shares = _shares(logits, self._sampling).cpu()
-        return [
-            int(torch.multinomial(share, 1, generator=self._dice[row]))
-            for share, row in zip(shares, rows, strict=True)
-        ]
-
-
-def _dice(seed: int | None, row: int) -> torch.Generator:
-    import torch
-
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed * 1_000_003 + row)
-    return generator
-
-
-def _shares(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """The probabilities that temperature, top_k and top_p leave."""
-    logits = logits / sampling.temperature
-    if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, float("-inf"))
-    shares = logits.softmax(-1)
-    if sampling.top_p < 1:
-        ordered, order = shares.sort(descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p
-        shares = shares.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
-    return shares

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from toolgrove.engine.base import Finish
+
 _UNFINISHED = "�"
 _LONGEST_CHARACTER = 8
 
@@ -28,6 +30,15 @@ class ReplyText:
         """Takes one more token; returns the text that is certain now."""
         self._ids.append(token)
         return self._release(self._decoded(final=False))
+
+    def take(self, token: int, *, stop: bool, last: bool) -> tuple[str, Finish | None]:
+        """The text that is certain behind one more token, and why the reply ends with it, if it
+        does. ``stop``: the token is a stop and no text; ``last``: there is no room for another."""
+        text = "" if stop else self.push(token)
+        ended = stop or self.stopped
+        if not ended and not last:
+            return text, None
+        return text + self.finish(), Finish.STOP if ended else Finish.LENGTH
 
     def finish(self) -> str:
         """The text still held back, when no more tokens will come."""
