@@ -158,19 +158,9 @@ def _talks(settings: EncodeSettings) -> Iterator[Said]:
 
 
 def _mixture(settings: EncodeCommand) -> Mixture:
-    from toolgrove.data.mix import Stopping
-    from toolgrove.data.stream import Mixture
+    from toolgrove.data.stream import mixture_of
 
-    return Mixture(
-        tuple(settings.dataset),
-        weights=tuple(settings.interleave_prob),
-        stopping=Stopping(settings.stopping_strategy),
-        general=tuple(settings.train_dataset_mix_ds),
-        general_ratio=settings.train_dataset_mix_ratio,
-        names=tuple(settings.model_name),
-        authors=tuple(settings.model_author),
-        seed=settings.data_seed,
-    )
+    return mixture_of(settings, settings.model_name, settings.model_author)
 
 
 def _write(settings: EncodeCommand, folder: Path) -> int:

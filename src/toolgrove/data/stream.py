@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 from toolgrove.core.errors import ConfigError, DataError
 from toolgrove.data.fields import dump
@@ -46,6 +47,56 @@ class Mixture:
             )
         if self.general_ratio < 0:
             raise ConfigError(f"a mix ratio is a number above 0, not {self.general_ratio}")
+
+
+class MixSettings(Protocol):
+    """What a command's settings say about its rows, under the names of its flags."""
+
+    @property
+    def dataset(self) -> Sequence[str]:
+        """The sources."""
+        ...
+
+    @property
+    def interleave_prob(self) -> Sequence[float]:
+        """The proportions in which they take turns; none: one after the other."""
+        ...
+
+    @property
+    def stopping_strategy(self) -> str:
+        """When taking turns ends, by the name of a ``Stopping``."""
+        ...
+
+    @property
+    def train_dataset_mix_ds(self) -> Sequence[str]:
+        """The sources of general data."""
+        ...
+
+    @property
+    def train_dataset_mix_ratio(self) -> float:
+        """Rows of those for each row of the others."""
+        ...
+
+    @property
+    def data_seed(self) -> int:
+        """What decides the order and which rows are taken."""
+        ...
+
+
+def mixture_of(
+    settings: MixSettings, names: Sequence[str] = (), authors: Sequence[str] = ()
+) -> Mixture:
+    """The training rows that a command's settings name; the rest as in a mixture."""
+    return Mixture(
+        tuple(settings.dataset),
+        weights=tuple(settings.interleave_prob),
+        stopping=Stopping(settings.stopping_strategy),
+        general=tuple(settings.train_dataset_mix_ds),
+        general_ratio=settings.train_dataset_mix_ratio,
+        names=tuple(names),
+        authors=tuple(authors),
+        seed=settings.data_seed,
+    )
 
 
 def stream_rows(mixture: Mixture, on_bad_line: OnBadLine | None = None) -> Iterator[Row]:

@@ -61,7 +61,7 @@ def from_cache(
     if settings.cached_dataset:
         train = _named(settings.cached_dataset, job)
     else:
-        train = _written(mixture_of(settings), job, settings, console)
+        train = _written(training_of(settings), job, settings, console)
     rows, rejected = train.totals.rows, train.totals.rejected
     val: CachedSequences | None = None
     if settings.cached_val_dataset:
@@ -76,21 +76,11 @@ def from_cache(
     return FromCache(train, val, rows, rejected + (val.totals.rejected if val else 0))
 
 
-def mixture_of(settings: SftSettings) -> Mixture:
+def training_of(settings: SftSettings) -> Mixture:
     """The training rows that the recipe names."""
-    from toolgrove.data.mix import Stopping
-    from toolgrove.data.stream import Mixture
+    from toolgrove.data.stream import mixture_of
 
-    return Mixture(
-        tuple(settings.dataset),
-        weights=tuple(settings.interleave_prob),
-        stopping=Stopping(settings.stopping_strategy),
-        general=tuple(settings.train_dataset_mix_ds),
-        general_ratio=settings.train_dataset_mix_ratio,
-        names=tuple(settings.model_name),
-        authors=tuple(settings.model_author),
-        seed=settings.data_seed,
-    )
+    return mixture_of(settings, settings.model_name, settings.model_author)
 
 
 def validation_of(settings: SftSettings) -> Mixture:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from toolgrove.core.errors import DataError, ModelError, TemplateError
 from toolgrove.core.samples import Chat
 from toolgrove.encoding.encoded import Encoded
-from toolgrove.train.cached import from_cache, mixture_of, uses_cache, validation_of
+from toolgrove.train.cached import from_cache, training_of, uses_cache, validation_of
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.settings import TrainSettings
 
@@ -133,7 +133,7 @@ def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int
             ),
         )
 
-    loaded = load(mixture_of(settings), "rejected.jsonl")
+    loaded = load(training_of(settings), "rejected.jsonl")
     if settings.val_dataset:
         val = load(validation_of(settings), "rejected_val.jsonl")
         return loaded.chats, val.chats, loaded.rejected + val.rejected

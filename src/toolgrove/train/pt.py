@@ -99,16 +99,8 @@ def _read(settings: PtSettings, specs: Sequence[str], job: Job, rejected: str) -
 
 
 def _mixture(settings: PtSettings, specs: Sequence[str]) -> Mixture:
-    from toolgrove.data.mix import Stopping
-    from toolgrove.data.stream import Mixture
+    from toolgrove.data.stream import Mixture, mixture_of
 
     if list(specs) != settings.dataset:
         return Mixture(tuple(specs), seed=settings.data_seed)
-    return Mixture(
-        tuple(specs),
-        weights=tuple(settings.interleave_prob),
-        stopping=Stopping(settings.stopping_strategy),
-        general=tuple(settings.train_dataset_mix_ds),
-        general_ratio=settings.train_dataset_mix_ratio,
-        seed=settings.data_seed,
-    )
+    return mixture_of(settings)
