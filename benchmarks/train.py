@@ -236,13 +236,13 @@ def peak_of_head(way: str) -> float:
     """Peak megabytes of one forward and backward pass of 4 rows of 1,000 tokens, 19 % trained."""
     import torch
 
-    from toolgrove.models.adapters import Lora, add_lora
+    from toolgrove.models.adapters import Lora, add_adapter
     from toolgrove.models.device import place
     from toolgrove.models.load import fetch_model, load_model
     from toolgrove.train.loss import WeightedLoss
 
     dtype = place().dtype
-    model = add_lora(load_model(fetch_model(MODEL), dtype), Lora(8, 32, 0.0))
+    model = add_adapter(load_model(fetch_model(MODEL), dtype), Lora(8, 32, 0.0))
     loss = WeightedLoss(model.train(), dtype)
     dice = torch.Generator().manual_seed(0)
     ids = torch.randint(3, 4000, (4, 1000), generator=dice)

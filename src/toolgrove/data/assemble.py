@@ -7,7 +7,7 @@ from typing import Any
 
 from toolgrove.core.messages import Conversation, Message, Role, Tool
 from toolgrove.data.content import is_parts, read_parts
-from toolgrove.data.fields import as_list, bad, filled, pick, text
+from toolgrove.data.fields import as_list, bad, pick, text
 from toolgrove.data.media import check_media
 from toolgrove.data.talk import Talk
 from toolgrove.data.tools import read_tools
@@ -86,8 +86,3 @@ def _media(row: Mapping[str, Any], name: str, talk: Talk, done: set[str]) -> tup
             "keep them in one of the two places",
         )
     return tuple(values or in_parts)
-
-
-def first_filled(row: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether any of the columns has a value."""
-    return any(filled(row, name) for name in names)

@@ -10,11 +10,6 @@ from toolgrove.core.samples import Chat, Feedback, Preference, Prompt, Sample
 from toolgrove.data.fields import dump
 
 
-def as_it_is(given: Sample) -> Sample:
-    """The sample itself."""
-    return given
-
-
 def each_conversation(given: Sample, change: Callable[[Conversation], Conversation]) -> Sample:
     """The sample with its conversations changed; both answers of a preference with their context.
 

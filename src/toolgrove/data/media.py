@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from toolgrove.core.messages import Conversation
 from toolgrove.data.fields import as_list, as_object, bad
 
@@ -28,11 +25,6 @@ def check_media(conv: Conversation) -> None:
             listed = as_list(objects.get(name))
             if listed:
                 _check(conv, f"objects.{name}", tag, len(listed))
-
-
-def has_media(row: Mapping[str, Any]) -> bool:
-    """Whether the row has a column of media."""
-    return any(row.get(name) for name in _TAGS)
 
 
 def _check(conv: Conversation, name: str, tag: str, listed: int) -> None:

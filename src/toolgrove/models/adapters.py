@@ -69,11 +69,6 @@ class Prompt:
 Adapter: TypeAlias = Lora | Other | Prompt
 
 
-def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """The model with a fresh trainable LoRA adapter (see ``add_adapter``)."""
-    return add_adapter(model, lora)
-
-
 def add_adapter(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     """The model with a fresh trainable adapter in float32; all other weights are frozen.
 

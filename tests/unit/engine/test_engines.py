@@ -12,7 +12,7 @@ from toolgrove.engine import local
 from toolgrove.engine.base import Finish, Sampling, generate
 from toolgrove.engine.local import LocalEngine
 from toolgrove.engine.scripted import ScriptedEngine
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 
 
@@ -28,7 +28,7 @@ def engine(llama):
 
 @pytest.fixture(scope="module")
 def adapter(llama, tmp_path_factory):
-    model = add_lora(load_model(llama, torch.float32), Lora(rank=4))
+    model = add_adapter(load_model(llama, torch.float32), Lora(rank=4))
     torch.manual_seed(5)
     for name, weight in model.named_parameters():
         if "lora_B" in name:

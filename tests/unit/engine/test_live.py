@@ -14,7 +14,7 @@ from toolgrove.engine.live import Job
 from toolgrove.engine.live_local import LocalLive
 from toolgrove.engine.live_script import ScriptedLive, read_script
 from toolgrove.engine.local import LocalEngine
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 
 SHARED = "You may call one or more functions to assist the user. " * 3
@@ -169,7 +169,7 @@ def test_some_are_held_to_grammars_and_others_are_free(engine, prompts, alone):
 def test_adapters_answer_beside_the_bare_model(llama, prompts, tmp_path):
     import torch
 
-    model = add_lora(load_model(llama, torch.float32), Lora(rank=4))
+    model = add_adapter(load_model(llama, torch.float32), Lora(rank=4))
     torch.manual_seed(5)
     for name, weight in model.named_parameters():
         if "lora_B" in name:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.models.adapters import Lora, add_lora, check_adapter, load_adapter
+from toolgrove.models.adapters import Lora, add_adapter, check_adapter, load_adapter
 from toolgrove.models.load import load_model
 from toolgrove.models.merge import merge_lora
 from toolgrove.models.targets import linear_names
@@ -16,7 +16,7 @@ LAYERS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_
 
 @pytest.fixture
 def adapter(llama, tmp_path):
-    model = add_lora(load_model(llama, torch.float32), Lora(rank=4))
+    model = add_adapter(load_model(llama, torch.float32), Lora(rank=4))
     torch.manual_seed(3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -28,7 +28,7 @@ def adapter(llama, tmp_path):
 def test_all_linear_layers_but_the_head(llama):
     model = load_model(llama, torch.float32)
     assert linear_names(model) == LAYERS
-    tuned = add_lora(model, Lora(rank=4))
+    tuned = add_adapter(model, Lora(rank=4))
     trained = {name for name, weight in tuned.named_parameters() if weight.requires_grad}
     assert len(trained) == 2 * 7 * 4
     assert not any("lm_head" in name for name in trained)
@@ -36,7 +36,7 @@ def test_all_linear_layers_but_the_head(llama):
 
 def test_a_wrong_target_lists_the_real_ones(llama):
     with pytest.raises(ConfigError) as caught:
-        add_lora(load_model(llama, torch.float32), Lora(target_modules=("qproj",)))
+        add_adapter(load_model(llama, torch.float32), Lora(target_modules=("qproj",)))
     assert '"qproj"' in caught.value.what
     assert all(name in str(caught.value.hint) for name in LAYERS)
     assert 'did you mean "q_proj"?' in str(caught.value.hint)
@@ -44,7 +44,7 @@ def test_a_wrong_target_lists_the_real_ones(llama):
 
 def test_all_linear_may_be_joined_by_others(llama):
     targets = ("all-linear", "embed_tokens")
-    tuned = add_lora(load_model(llama, torch.float32), Lora(rank=2, target_modules=targets))
+    tuned = add_adapter(load_model(llama, torch.float32), Lora(rank=2, target_modules=targets))
     assert any("embed_tokens.lora" in name for name, _ in tuned.named_parameters())
 
 

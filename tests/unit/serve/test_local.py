@@ -9,7 +9,7 @@ from tests.unit.serve.conftest import Client
 from tests.unit.serve.test_chat import PATH, chat, events, joined
 from toolgrove.engine.live_local import LocalLive
 from toolgrove.engine.local import LocalEngine
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 from toolgrove.serve.scheduler import Scheduler
 from toolgrove.serve.served import Defaults, Model, Served
@@ -116,7 +116,7 @@ def test_completions_take_texts_and_tokens(client):
 def test_adapters_come_and_go_under_their_own_names(client, llama, tmp_path):
     import torch
 
-    model = add_lora(load_model(llama, torch.float32), Lora(rank=4))
+    model = add_adapter(load_model(llama, torch.float32), Lora(rank=4))
     torch.manual_seed(5)
     for name, weight in model.named_parameters():
         if "lora_B" in name:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toolgrove.core.spans import Kind
 from toolgrove.encoding.encoded import Encoded, TokenSpan
 from toolgrove.encoding.forest import grow
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 from toolgrove.models.tiny import FAMILIES, tiny_model
 from toolgrove.train import attention
@@ -56,7 +56,7 @@ def folders(tmp_path_factory):
 def prepared(folder, family, lora):
     model = load_model(folder, torch.float32, attention="eager" if family in EAGER else "sdpa")
     if lora:
-        model = add_lora(model, Lora(4, 8, 0.0))
+        model = add_adapter(model, Lora(4, 8, 0.0))
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.05)
@@ -108,7 +108,7 @@ def test_a_forest_is_its_rows(folders, family, lora, checkpointing):
 
 def test_bfloat16_is_near(folders):
     model = load_model(folders["llama"], torch.bfloat16)
-    loss = WeightedLoss(add_lora(model, Lora(4, 8, 0.0)), torch.bfloat16)
+    loss = WeightedLoss(add_adapter(model, Lora(4, 8, 0.0)), torch.bfloat16)
     rows = random_rows(random.Random(1))
     batch = collate(list(enumerate(rows)))
     apart = loss(batch["input_ids"], batch["weights"]).item()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 from toolgrove.train import loss
 from toolgrove.train.loss import WeightedLoss
@@ -52,7 +52,7 @@ def test_all_weights(family, chunked, request, monkeypatch):
 
 @pytest.mark.parametrize("targets", [("all-linear",), ("q_proj", "lm_head")])
 def test_adapters_on_the_head_too(qwen, targets):
-    model = add_lora(load_model(qwen, torch.float32), Lora(4, 8, 0.0, targets))
+    model = add_adapter(load_model(qwen, torch.float32), Lora(4, 8, 0.0, targets))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.05)
@@ -60,7 +60,9 @@ def test_adapters_on_the_head_too(qwen, targets):
 
 
 def test_a_head_trained_whole(qwen):
-    model = add_lora(load_model(qwen, torch.float32), Lora(4, 8, 0.0, modules_to_save=("lm_head",)))
+    model = add_adapter(
+        load_model(qwen, torch.float32), Lora(4, 8, 0.0, modules_to_save=("lm_head",))
+    )
     compare(model)
 
 
@@ -130,7 +132,7 @@ def test_nothing_trained_is_zero_with_gradients(llama):
 
 def test_bfloat16_is_near_float32(llama):
     exact = WeightedLoss(load_model(llama, torch.float32))(IDS, WEIGHTS)
-    model = add_lora(load_model(llama, torch.bfloat16), Lora(4, 8, 0.0))
+    model = add_adapter(load_model(llama, torch.bfloat16), Lora(4, 8, 0.0))
     rough = WeightedLoss(model, torch.bfloat16)(IDS, WEIGHTS)
     rough.backward()
     assert rough.dtype == torch.float32

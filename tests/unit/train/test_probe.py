@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toolgrove.models.adapters import Lora, add_lora
+from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 from toolgrove.train import probe
 from toolgrove.train.attention import NAME, tree_attention
@@ -32,7 +32,7 @@ def of(config):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_llama_can(llama, dtype):
-    model = add_lora(load_model(llama, dtype), Lora(4, 8, 0.1))
+    model = add_adapter(load_model(llama, dtype), Lora(4, 8, 0.1))
     loss = WeightedLoss(model.train(), dtype)
     assert set_to_forests(loss, 5000) == ""
     assert model.get_base_model().config._attn_implementation == NAME
