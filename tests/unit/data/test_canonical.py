@@ -67,9 +67,12 @@ def tools(draw) -> Tool:
 
 
 def with_tags(conv: Conversation) -> Conversation:
-    """Media stand where their tags are."""
-    listed = {"<image>": conv.images, "<video>": conv.videos}
-    tags = "".join(tag * len(media) for tag, media in listed.items())
+    """Media stand where their tags are; texts may hold tags of their own, which show media too."""
+    listed = {"images": ("<image>", conv.images), "videos": ("<video>", conv.videos)}
+    tags = "".join(tag * len(media) for tag, media in listed.values())
+    for name, (tag, media) in listed.items():
+        more = sum(message.text.count(tag) for message in conv.messages) if media else 0
+        conv = replace(conv, **{name: (*media, *["more"] * more)})
     return replace(conv, messages=(*conv.messages, Message(Role.USER, tags)))
 
 
