@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,6 +23,15 @@ class Dialect(NamedTuple):
     prompt: Callable[[str, str], Recovered]
     reply: Callable[[str, str], list[Message]]
     ask: Callable[[Message, Conversation, list[Message]], list[Message]] | None = None
+
+
+def asks_for_actions(row: Mapping[str, Any], opening: re.Pattern[str]) -> bool:
+    """Whether a row's tools stand in its system prompt alone, behind ``opening``, to be called by
+    lines such as ``Action Input``."""
+    if has_tools(row):
+        return False
+    text = system_text(row)
+    return "Action Input" in text and opening.search(text) is not None
 
 
 def system_text(row: Mapping[str, Any]) -> str:

@@ -68,6 +68,30 @@ def listed_tools(text: str, path: str) -> tuple[Tool, ...]:
     return read_tools(value if as_list(value) is not None else [value], path)
 
 
+class Section(NamedTuple):
+    """The tools that a prompt lists, what stands before them, and what behind their format."""
+
+    before: str
+    tools: tuple[Tool, ...]
+    after: str
+
+
+def tool_section(
+    text: str, path: str, opening: re.Pattern[str], forms: Sequence[Sequence[str]], whose: str
+) -> Section:
+    """The section of tools that ``opening`` begins and one of ``forms`` (see ``passage``) ends.
+
+    DataError where it has no such end; ``whose`` format that is, is told.
+    """
+    begin = opening.search(text)
+    found = (passage(text, begin.end(), marks) for marks in forms) if begin else ()
+    form = next((place for place in found if place is not None), None)
+    if begin is None or form is None:
+        raise bad(path, f"the prompt lists tools, but does not say {whose} format behind them")
+    tools = described_tools(text[begin.end() : form[0]], path)
+    return Section(text[: begin.start()], tools, text[form[1] :])
+
+
 def passage(text: str, start: int, marks: Sequence[str]) -> tuple[int, int] | None:
     """Where the first mark begins and the last one ends, each looked for behind the one before.
 

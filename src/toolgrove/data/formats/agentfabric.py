@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from toolgrove.core.messages import Conversation, Message
-from toolgrove.data.fields import bad
 from toolgrove.data.format import Format, formats
-from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
-from toolgrove.data.react_prompt import Recovered, described_tools, joined, passage
+from toolgrove.data.prompted import Dialect, asks_for_actions, structured
+from toolgrove.data.react_prompt import Recovered, joined, tool_section
 from toolgrove.data.react_text import AGENTFABRIC, OBSERVATION, REACT, read_transcript
 
 _OPENING = re.compile(
@@ -45,10 +44,7 @@ class AgentFabric(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt has AgentFabric's section of tools."""
-        if has_tools(row):
-            return ""
-        text = system_text(row)
-        if "Action Input" not in text or not _OPENING.search(text):
+        if not asks_for_actions(row, _OPENING):
             return ""
         return "a system prompt with AgentFabric's section of tools"
 
@@ -58,18 +54,13 @@ class AgentFabric(Format):
 
 
 def _prompt(text: str, path: str) -> Recovered:
-    opening = _OPENING.search(text)
-    found = (passage(text, opening.end(), marks) for marks in _FORMS) if opening else ()
-    form = next((place for place in found if place is not None), None)
-    if opening is None or form is None:
-        raise bad(path, "the prompt lists tools, but does not say AgentFabric's format behind them")
-    tools = described_tools(text[opening.end() : form[0]], path)
-    _, _, rest = text[form[1] :].partition("\n")
+    found = tool_section(text, path, _OPENING, _FORMS, "AgentFabric's")
+    _, _, rest = found.after.partition("\n")
     rest = rest.lstrip()
     instruction = _INSTRUCTION.match(rest)
     note = _NOTE.search(rest)
     inner = rest[instruction.end() if instruction else 0 : note.start() if note else len(rest)]
-    return Recovered(tools, joined([text[: opening.start()].strip("\n"), inner]))
+    return Recovered(found.tools, joined([found.before.strip("\n"), inner]))
 
 
 def _reply(text: str, path: str) -> list[Message]:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from toolgrove.core.messages import Conversation, Message, Role
-from toolgrove.data.fields import bad
 from toolgrove.data.format import Format, formats
-from toolgrove.data.prompted import Dialect, has_tools, structured, system_text
-from toolgrove.data.react_prompt import Recovered, described_tools, joined, passage
+from toolgrove.data.prompted import Dialect, asks_for_actions, structured
+from toolgrove.data.react_prompt import Recovered, joined, tool_section
 from toolgrove.data.react_text import OBSERVATION, REACT, open_calls, read_transcript
 
 _OPENING = re.compile(
@@ -36,10 +35,7 @@ class ReAct(Format):
 
     def fits(self, row: Mapping[str, Any]) -> str:
         """Whether the system prompt lists tools and asks for ReAct's lines."""
-        if has_tools(row):
-            return ""
-        text = system_text(row)
-        if "Action Input" not in text or not _OPENING.search(text):
+        if not asks_for_actions(row, _OPENING):
             return ""
         return "a system prompt that lists tools and asks for Thought, Action and Action Input"
 
@@ -49,14 +45,9 @@ class ReAct(Format):
 
 
 def _prompt(text: str, path: str) -> Recovered:
-    opening = _OPENING.search(text)
-    found = (passage(text, opening.end(), marks) for marks in _FORMS) if opening else ()
-    form = next((place for place in found if place is not None), None)
-    if opening is None or form is None:
-        raise bad(path, "the prompt lists tools, but does not say ReAct's format behind them")
-    before = text[: opening.start()].removesuffix("\n\n")
-    tools = described_tools(text[opening.end() : form[0]], path)
-    return Recovered(tools, joined([before, text[form[1] :].lstrip("\n")]))
+    found = tool_section(text, path, _OPENING, _FORMS, "ReAct's")
+    before, after = found.before.removesuffix("\n\n"), found.after.lstrip("\n")
+    return Recovered(found.tools, joined([before, after]))
 
 
 def _reply(text: str, path: str) -> list[Message]:
