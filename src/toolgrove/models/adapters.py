@@ -83,7 +83,7 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     try:
         with quiet_transformers():
             return get_peft_model(model, config)  # pyright: ignore[reportReturnType]
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # all that peft refuses with
         raise ConfigError(f"this adapter does not go with this model: {_first(error)}") from error
 
 
