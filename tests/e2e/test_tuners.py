@@ -33,6 +33,8 @@ TUNERS = {
     "head": {"modules_to_save": ["lm_head"]},
     "tokens": {"new_special_tokens": ["<tool:search>", "<tool:stop>"]},
     "grown": {"new_special_tokens": [f"<tool:{number}>" for number in range(70)]},
+    "adalora": {"tuner_type": "adalora", "adalora_init_r": 6, "adalora_target_r": 2}
+    | {"tuner_options": {"tfinal": 1, "deltaT": 2}},
     "vera": {"tuner_type": "vera"},
     "ia3": {"tuner_type": "ia3"},
     "boft": {"tuner_type": "boft", "tuner_options": {"boft_block_size": 4}},
@@ -46,7 +48,12 @@ TUNERS = {
     "ln_tuning": {"tuner_type": "ln_tuning"},
     "prompt": {"tuner_type": "prompt", "num_virtual_tokens": 5},
     "prompt-text": {"tuner_type": "prompt", "prompt_init_text": "Answer in one word."},
+    "p_tuning": {"tuner_type": "p_tuning", "num_virtual_tokens": 5},
+    "lstm": {"tuner_type": "p_tuning", "num_virtual_tokens": 5}
+    | {"tuner_options": {"encoder_reparameterization_type": "LSTM"}},
     "prefix": {"tuner_type": "prefix", "num_virtual_tokens": 5},
+    "projected": {"tuner_type": "prefix", "num_virtual_tokens": 5}
+    | {"tuner_options": {"prefix_projection": True, "encoder_hidden_size": 64}},
     "nf4": {"quant_bits": 4},
     "int8": {"quant_bits": 8},
     "freeze-last": {"tuner_type": "freeze", "trainable_layers": 1},
@@ -54,13 +61,24 @@ TUNERS = {
     "freeze-regex": {"tuner_type": "freeze", "trainable_parameters_regex": r"down_proj|norm"},
     "full": {"tuner_type": "full"},
 }
-OFTEN = ("dora", "pissa", "grown", "prompt", "prefix", "nf4", "freeze-last", "vera")
-FASTER = {"prompt": 0.1, "prompt-text": 0.1, "prefix": 0.1, "full": 1e-3} | {
+OFTEN = (
+    "adalora",
+    "p_tuning",
+    "dora",
+    "pissa",
+    "grown",
+    "prompt",
+    "prefix",
+    "nf4",
+    "freeze-last",
+    "vera",
+)
+FASTER = {"prompt": 0.1, "prompt-text": 0.1, "prefix": 0.1, "full": 1e-3, "adalora": 0.05} | {
     "vera": 0.1,
     "ia3": 0.05,
 }
 MERGED = {"rslora", "dora", "pissa", "olora", "embedding", "vera", "ia3", "nf4", "loha"}
-MERGED |= {"tokens", "grown"}
+MERGED |= {"tokens", "grown", "adalora"}
 
 
 def row(number):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from toolgrove.core.spans import Kind
 from toolgrove.encoding.encoded import Encoded, TokenSpan
 from toolgrove.encoding.forest import common, grow, sort, walk
-from toolgrove.encoding.packs import PackPlan, Slots, pack, pack_stream, schedule
+from toolgrove.encoding.packs import PackPlan, Slots, pack, schedule
 
 
 @st.composite
@@ -179,11 +179,3 @@ def test_sharing_stays_high_and_costs_are_dealt_out_evenly():
     for start in range(0, len(lines[0]) - 2, 2):
         costs = [sum(made.packs[n].cost for n in line[start : start + 2]) for line in lines]
         assert max(costs) < 1.25 * min(costs)
-
-
-@given(rows(), plans)
-def test_a_stream_is_packed_by_windows(given_rows, plan):
-    packs = list(pack_stream(iter(given_rows), plan))
-    assert Counter(id(row) for made in packs for row in made) == Counter(map(id, given_rows))
-    windows = {id(row): number // plan.window for number, row in enumerate(given_rows)}
-    assert all(len({windows[id(row)] for row in made}) == 1 for made in packs)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Literal, NamedTuple
 
 from toolgrove.encoding.encoded import Encoded
@@ -117,14 +116,6 @@ def _window(ids: Sequence[Sequence[int]], plan: PackPlan, seed: str) -> list[Pac
 def _moved(one: Pack, rows: int, families: int) -> Pack:
     kin = Counter({name + families: count for name, count in one.kin.items()})
     return replace(one, rows=tuple(row + rows for row in one.rows), kin=kin)
-
-
-def pack_stream(rows: Iterable[Encoded], plan: PackPlan) -> Iterator[list[Encoded]]:
-    """The rows of a stream in packs, planned over a window of rows at a time."""
-    stream = iter(rows)
-    while held := list(islice(stream, plan.window)):
-        for made in pack(held, plan).packs:
-            yield [held[number] for number in made.rows]
 
 
 class Slots(NamedTuple):

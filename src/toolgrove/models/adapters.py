@@ -55,9 +55,27 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
+class AdaLora:
+    """LoRA whose layers begin with ``rank`` each and keep ``target_rank`` on average (AdaLoRA).
+
+    Its trainer says how many steps there are (``peft_config["default"].total_step``).
+    """
+
+    rank: int = 12
+    target_rank: int = 8
+    alpha: float = 32
+    dropout: float = 0.05
+    target_modules: tuple[str, ...] = (ALL_LINEAR,)
+    target_regex: str | None = None
+    modules_to_save: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """Learnt places before every sequence: embeddings (``prompt``), or each layer's keys and values
-    (``prefix``). A prompt may begin as a text, which the tokenizer in ``folder`` reads."""
+    """Learnt places before every sequence: embeddings (``prompt``), embeddings out of a small
+    network (``p_tuning``), or each layer's keys and values (``prefix``). A prompt may begin as a
+    text, which the tokenizer in ``folder`` reads."""
 
     kind: str = "prompt"
     places: int = 16
@@ -66,7 +84,10 @@ class Prompt:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-Adapter: TypeAlias = Lora | Other | Prompt
+Adapter: TypeAlias = Lora | AdaLora | Other | Prompt
+
+_NOT_YET = 1 << 30
+"""Steps of a training whose length nobody has told yet."""
 
 
 def add_adapter(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
@@ -92,6 +113,8 @@ def _config(model: PreTrainedModel, adapter: Adapter) -> Any:
         return _lora_config(model, adapter)
     if isinstance(adapter, Prompt):
         return _prompt_config(adapter)
+    if isinstance(adapter, AdaLora):
+        return _adalora_config(model, adapter)
     return _other_config(model, adapter)
 
 
@@ -132,6 +155,23 @@ def _token_places(model: PreTrainedModel, tokens: tuple[int, ...]) -> dict[str, 
     return names
 
 
+def _adalora_config(model: PreTrainedModel, ada: AdaLora) -> Any:
+    from peft import AdaLoraConfig
+
+    check_names(model, ada.modules_to_save, "modules_to_save")
+    return _made(
+        AdaLoraConfig,
+        ada.options,
+        init_r=ada.rank,
+        target_r=ada.target_rank,
+        lora_alpha=ada.alpha,
+        lora_dropout=ada.dropout,
+        target_modules=targets(model, ada.target_modules, ada.target_regex),
+        modules_to_save=list(ada.modules_to_save) or None,
+        total_step=_NOT_YET,
+    )
+
+
 def _other_config(model: PreTrainedModel, adapter: Other) -> Any:
     import peft
 
@@ -147,10 +187,11 @@ def _other_config(model: PreTrainedModel, adapter: Other) -> Any:
 
 
 def _prompt_config(prompt: Prompt) -> Any:
-    from peft import PrefixTuningConfig, PromptTuningConfig
+    from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 
-    if prompt.kind == "prefix":
-        return _made(PrefixTuningConfig, prompt.options, num_virtual_tokens=prompt.places)
+    if prompt.kind != "prompt":
+        kind = PrefixTuningConfig if prompt.kind == "prefix" else PromptEncoderConfig
+        return _made(kind, prompt.options, num_virtual_tokens=prompt.places)
     given: dict[str, Any] = {"prompt_tuning_init": "SAMPLE_VOCAB"}
     if prompt.text:
         given = {

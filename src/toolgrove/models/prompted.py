@@ -13,7 +13,7 @@ def is_prompted(model: Any) -> bool:
     return hasattr(model, "get_base_model") and model.active_peft_config.is_prompt_learning
 
 
-PROMPTS = {"PROMPT_TUNING": "prompt", "PREFIX_TUNING": "prefix"}
+PROMPTS = {"PROMPT_TUNING": "prompt", "P_TUNING": "prompt", "PREFIX_TUNING": "prefix"}
 """Adapters that stand before a text and change no weights, by peft's types."""
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.models.base import Base, write_base
+from toolgrove.models.training_state import is_adalora, save_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +43,9 @@ class Tuned:
             return
         own = folder / TRAINED if self.start else folder
         # what is trained of the embeddings is part of the adapter; the rest is the base's
-        self.model.save_pretrained(str(own), state_dict=state_dict, save_embedding_layers=False)
+        with _whole_ranks(self.model):
+            self.model.save_pretrained(str(own), state_dict=state_dict, save_embedding_layers=False)
+        save_state(self.model, folder / TRAINED)
         if self.start:
             self._save_difference(folder, state_dict)
         write_base(self.base, folder)
@@ -61,6 +66,21 @@ class Tuned:
         config.r, config.inference_mode, config.init_lora_weights = 2 * config.r, True, True
         config.lora_alpha = config.lora_alpha * (math.sqrt(2) if config.use_rslora else 2)
         config.save_pretrained(str(folder))
+
+
+@contextmanager
+def _whole_ranks(model: Any) -> Iterator[None]:
+    """Inside, AdaLoRA's matrices are saved with all their ranks: those that it has put out for now
+    may come back, and until then they are not always zero."""
+    if not is_adalora(model):
+        yield
+        return
+    config = model.peft_config["default"]
+    ranks, config.rank_pattern = config.rank_pattern, None
+    try:
+        yield
+    finally:
+        config.rank_pattern = ranks
 
 
 WEIGHTS = "adapter_model.safetensors"

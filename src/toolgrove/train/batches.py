@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolgrove.encoding.cache import CachedSequences
 from toolgrove.encoding.encoded import Encoded
@@ -63,6 +63,33 @@ class Source:
     sequences: Sequences
     batches: Callable[[Share], Sampler[list[int]]]
     collate: Callable[[Any], dict[str, Any]]
+
+    @property
+    def dataset(self) -> Sequences:
+        """What the trainer is told that it trains on."""
+        return self.sequences
+
+    def sequence(self, number: int) -> Encoded:
+        """The sequence of that number."""
+        return self.sequences.encoded[number]
+
+    def loader(self, share: Share, **options: Any) -> DataLoader[Any]:
+        """The batches of a process as tensors, epoch by epoch."""
+        return EpochLoader(
+            self.sequences,
+            batch_sampler=self.batches(share),
+            collate_fn=self.collate,
+            generator=torch.Generator(),  # keeps the loader away from dropout's random numbers
+            **options,
+        )
+
+
+class EpochLoader(DataLoader[Any]):
+    """A data loader that passes the epoch on to its batches."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches come next."""
+        self.batch_sampler.set_epoch(epoch)  # pyright: ignore
 
 
 class LengthBatches(Sampler[list[int]]):

@@ -57,7 +57,7 @@ def from_cache(
 
     ConfigError for a cache that was encoded in another way than the recipe asks for.
     """
-    job = _job(settings, folder, limit)
+    job = job_of(settings, folder, limit)
     if settings.cached_dataset:
         train = _named(settings.cached_dataset, job)
     else:
@@ -95,7 +95,8 @@ def validation_of(settings: SftSettings) -> Mixture:
     )
 
 
-def _job(settings: SftSettings, folder: Path, limit: int | None) -> Job:
+def job_of(settings: SftSettings, folder: Path, limit: int | None) -> Job:
+    """All that decides what the recipe's rows become, for the model in ``folder``."""
     return Job(
         folder,
         settings.today or date.today(),

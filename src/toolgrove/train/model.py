@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.models.adapters import Adapter, Lora, Other, Prompt, add_adapter
+from toolgrove.models.adapters import AdaLora, Adapter, Lora, Other, Prompt, add_adapter
 from toolgrove.models.freeze import Freeze, freeze
 from toolgrove.models.quantize import Quantization, refuse_twice
 from toolgrove.train.settings import TrainSettings
+from toolgrove.train.tuned_settings import PROMPTS
 
 if TYPE_CHECKING:
     from toolgrove.models.device import Placement
@@ -93,9 +94,20 @@ def adapter_of(settings: TrainSettings, folder: Path, tokens: tuple[int, ...] = 
     options = settings.tuner_options
     targets = tuple(settings.target_modules)
     saved = tuple(settings.modules_to_save)
-    if settings.tuner_type in ("prompt", "prefix"):
+    if settings.tuner_type in PROMPTS:
         kind, places = settings.tuner_type, settings.num_virtual_tokens
         return Prompt(kind, places, settings.prompt_init_text, folder, options)
+    if settings.tuner_type == "adalora":
+        return AdaLora(
+            settings.adalora_init_r,
+            settings.adalora_target_r,
+            settings.lora_alpha,
+            settings.lora_dropout,
+            targets,
+            settings.target_regex,
+            saved,
+            options,
+        )
     if settings.tuner_type != "lora":
         kind, rank = settings.tuner_type, settings.lora_rank
         return Other(kind, rank, targets, settings.target_regex, saved, options)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolgrove.core.errors import DataError, ModelError, TemplateError
 from toolgrove.core.samples import Chat
@@ -20,10 +20,12 @@ from toolgrove.train.settings import TrainSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from toolgrove.data.load import Loaded
     from toolgrove.data.stream import Mixture
     from toolgrove.encoding.encode import EncodeSettings
     from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.templates.dialect import Dialect
+    from toolgrove.train.stream_source import Streamed
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Prepared:
     tok: Tokenizer
     rows: int
     rejected: int
+    streamed: Streamed | None = None
 
 
 def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) -> Prepared:
@@ -62,15 +65,16 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
         for idle in rule.idle(found.train.totals.acted):
             logger.warning(idle)
         return Prepared(found.train, found.val or [], dialect, tok, found.rows, found.rejected)
-    train, val, rejected = _read(settings, run)
+    limit = length_limit(settings, folder)
     encoding = EncodeSettings(
-        rule,
-        History(settings.history),
-        length_limit(settings, folder),
-        Truncation(settings.truncation_strategy),
-        acted=set(),
+        rule, History(settings.history), limit, Truncation(settings.truncation_strategy), set()
     )
     encoder = _Encoder(dialect, tok, encoding, settings.system)
+    if settings.streaming:
+        streamed = _streamed(settings, folder, run, limit)
+        held_out, rejected = _held_out(settings, run, encoder, console)
+        return Prepared(streamed.first, held_out, dialect, tok, 0, rejected, streamed)
+    train, val, rejected = _read(settings, run)
     sequences = encoder.all(train, console)
     for idle in rule.idle(encoding.acted or ()):
         logger.warning(idle)
@@ -100,13 +104,14 @@ def show_sample(prepared: Prepared, console: Console) -> None:
     from toolgrove.encoding.show import coloured, legend, pieces, totals
 
     first = prepared.train[0]
-    console.rule(f"one of {len(prepared.train)} sequences: {first.where}")
+    number = f"the first {len(prepared.train)}" if prepared.streamed else len(prepared.train)
+    console.rule(f"one of {number} sequences: {first.where}")
     console.print(coloured(pieces(first, prepared.tok)))
     counted = prepared.train[:_COUNTED]
     more = len(prepared.train) > _COUNTED
     console.rule("tokens by kind" + (f", first {_COUNTED:,} sequences" if more else ""))
     console.print(legend(totals(counted)))
-    rows = f"{prepared.rows} rows"
+    rows = "a stream" if prepared.streamed else f"{prepared.rows} rows"
     if prepared.rejected:
         rows += f" ({prepared.rejected} more rejected)"
     tokens = sum(map(len, counted))
@@ -119,23 +124,47 @@ def show_sample(prepared: Prepared, console: Console) -> None:
     )
 
 
+def _streamed(settings: SftSettings, folder: Path, run: Path, limit: int | None) -> Streamed:
+    from toolgrove.train.stream_source import Streamed
+    from toolgrove.train.streaming import chat_windows, look
+
+    windows = chat_windows(settings, folder, run, limit)
+    return Streamed(windows, look(windows).sequences, limit)
+
+
+def _held_out(
+    settings: SftSettings, run: Path, encoder: _Encoder, console: Console
+) -> tuple[list[Encoded], int]:
+    """The validation sequences of a run that streams, and how many rows were rejected."""
+    if not settings.val_dataset:
+        return [], 0
+    val = _load(settings, validation_of(settings), run / "rejected_val.jsonl")
+    sequences = encoder.all(val.chats, console)
+    if not sequences:
+        raise DataError("none of the validation rows has anything to predict")
+    return sequences, val.rejected
+
+
+def _load(settings: SftSettings, mixture: Mixture, rejected: Path) -> Loaded:
+    from toolgrove.data.load import DataSettings, load_chats
+
+    return load_chats(
+        mixture,
+        DataSettings(
+            on_bad_row=settings.on_bad_row,
+            rejected_file=rejected,
+            columns=settings.columns,
+            seed=settings.data_seed,
+        ),
+    )
+
+
 def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int]:
-    from toolgrove.data.load import DataSettings, load_chats, split
+    from toolgrove.data.load import split
 
-    def load(mixture: Mixture, name: str) -> Any:
-        return load_chats(
-            mixture,
-            DataSettings(
-                on_bad_row=settings.on_bad_row,
-                rejected_file=run / name,
-                columns=settings.columns,
-                seed=settings.data_seed,
-            ),
-        )
-
-    loaded = load(training_of(settings), "rejected.jsonl")
+    loaded = _load(settings, training_of(settings), run / "rejected.jsonl")
     if settings.val_dataset:
-        val = load(validation_of(settings), "rejected_val.jsonl")
+        val = _load(settings, validation_of(settings), run / "rejected_val.jsonl")
         return loaded.chats, val.chats, loaded.rejected + val.rejected
     train, held_out = split(loaded.chats, settings.split_dataset_ratio, settings.data_seed)
     return train, held_out, loaded.rejected

@@ -67,6 +67,9 @@ class SftSettings(TrainSettings):
             raise ValueError('"dataset" is missing: give --dataset, or --cached_dataset')
         if self.dataset and self.cached_dataset:
             raise ValueError("give dataset or cached_dataset, not both")
+        kept = self.cached_dataset or self.load_from_cache_file or self.dataset_num_proc > 1
+        if self.streaming and kept:
+            raise ValueError("streaming keeps nothing: no cache, and no dataset_num_proc")
         return self
 
     @property

@@ -146,6 +146,20 @@ class TrainSettings(TunedSettings):
             raise ValueError("early_stop_interval needs val_dataset or split_dataset_ratio")
         return self
 
+    @model_validator(mode="after")
+    def _streams(self) -> TrainSettings:
+        if not self.streaming:
+            return self
+        if self.max_steps < 1:
+            raise ValueError("streaming needs max_steps: nobody knows how long the data is")
+        if self.split_dataset_ratio:
+            raise ValueError("a stream cannot be split: give val_dataset")
+        if self.dataloader_num_workers:
+            raise ValueError("streaming reads in the training process: no dataloader_num_workers")
+        if self.save_strategy == "epoch":
+            raise ValueError("a stream has no epochs: save_strategy is steps or no")
+        return self
+
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate that holds, be it given or the default of the tuner."""

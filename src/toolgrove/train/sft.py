@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from toolgrove.encoding.encoded import Encoded
     from toolgrove.models.device import Placement
     from toolgrove.train.early_stop import EarlyStop
+    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.source import Feed
+    from toolgrove.train.stream_source import Streamed
     from toolgrove.train.trainer import SftTrainer
 
 logger = logging.getLogger(__name__)
@@ -88,6 +92,11 @@ class Data(Protocol):
     @property
     def val(self) -> Sequence[Encoded]:
         """The sequences to validate on; may be empty."""
+        ...
+
+    @property
+    def streamed(self) -> Streamed | None:
+        """Where the data streams: what to train on, in place of ``train``."""
         ...
 
 
@@ -213,17 +222,18 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from transformers import PrinterCallback
 
     from toolgrove.models.quiet import quiet_transformers
+    from toolgrove.models.training_state import is_adalora
+    from toolgrove.train.adalora import RankSteps, penalty
     from toolgrove.train.arguments import training_arguments
     from toolgrove.train.loss import WeightedLoss
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
-    from toolgrove.train.source import feed
     from toolgrove.train.trainer import SftTrainer
 
     settings = job.settings
     tuned = model_to_train(settings, job.folder, placement, job.tokens)
     model = WeightedLoss(tuned.model, placement.dtype)
-    fed = feed(settings, model, (data.train, data.val), ranks())
+    fed = _feed(job, model, data)
     with quiet_transformers():
         args = training_arguments(
             settings, job.run, placement, fed.accumulation, validate=fed.val is not None
@@ -232,9 +242,23 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     trainer.remove_callback(PrinterCallback)
     trainer.tokenizer_folder = job.texts
     trainer.tuned = tuned
+    if is_adalora(tuned.model):
+        trainer.penalty = partial(penalty, tuned.model)
+        trainer.add_callback(RankSteps(tuned.model))
     if settings.lorap_lr_ratio:
         trainer.optimizer = lora_plus(tuned.model, args, settings.lorap_lr_ratio)
     return trainer
+
+
+def _feed(job: Job, model: WeightedLoss, data: Data) -> Feed:
+    from toolgrove.train.batches import Share
+    from toolgrove.train.source import feed
+    from toolgrove.train.stream_source import stream_feed
+
+    if data.streamed is None:
+        return feed(job.settings, model, (data.train, data.val), ranks())
+    share = Share(rank(), ranks())
+    return stream_feed(job.settings, model, (data.streamed, data.val), share, job.resume)
 
 
 def _write_dialect(settings: SftSettings, prepared: Prepared, run: Path) -> None:

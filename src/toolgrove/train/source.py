@@ -23,6 +23,7 @@ from toolgrove.train.batches import (
 from toolgrove.train.loss import WeightedLoss
 from toolgrove.train.probe import set_to_forests
 from toolgrove.train.settings import ROWS_PER_STEP, TrainSettings
+from toolgrove.train.stream import StreamSource
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ TOKENS_PER_PACK = 4096
 class Feed:
     """What training and validation draw batches from, and the batches of an optimizer step."""
 
-    train: Source
+    train: Source | StreamSource
     val: Source | None
     accumulation: int
 
@@ -52,24 +53,25 @@ def feed(
     model cannot.
     """
     train, val = sequences
-    wanted = settings.forest != "off" or settings.packing
-    if not wanted or not _able(settings, loss, max(_lengths(train) + _lengths(val))):
-        return _padded(settings, train, val, ranks)
-    plan = _plan(settings, train)
+    if not packs(settings, loss, max(_lengths(train) + _lengths(val))):
+        plan = padded_plan(settings)
+        source = _rows(train, plan)
+        return Feed(source, padded_val(settings, val), settings.accumulation(ranks))
+    plan = pack_plan(settings, train)
     packing = pack(train, plan)
     accumulation = settings.accumulation(ranks, len(train) / len(packing.packs))
-    _tell(settings, packing, train, accumulation)
-    for_val = PackPlan(
-        rows=settings.per_device_eval_batch_size, share=plan.share, mix=ROWS_PER_STEP
-    )
-    return Feed(
-        _packed(train, packing, plan, accumulation),
-        _packed(val, pack(val, for_val), for_val, 1) if val else None,
-        accumulation,
-    )
+    tell(settings, packing, train, accumulation)
+    source = _packed(train, packing, plan, accumulation)
+    return Feed(source, packed_val(settings, val), accumulation)
 
 
-def _able(settings: TrainSettings, loss: WeightedLoss, longest: int) -> bool:
+def packs(settings: TrainSettings, loss: WeightedLoss, longest: int) -> bool:
+    """Whether rows of up to ``longest`` tokens are packed: as the settings want and the model can.
+
+    The model is set to it. ConfigError where it must and cannot.
+    """
+    if settings.forest == "off" and not settings.packing:
+        return False
     why = set_to_forests(loss, longest)
     if not why:
         return True
@@ -82,7 +84,8 @@ def _able(settings: TrainSettings, loss: WeightedLoss, longest: int) -> bool:
     return False
 
 
-def _plan(settings: TrainSettings, train: Sequence[Encoded]) -> PackPlan:
+def pack_plan(settings: TrainSettings, train: Sequence[Encoded]) -> PackPlan:
+    """How the rows are packed."""
     tokens, rows = settings.tokens_per_batch, settings.per_device_train_batch_size
     if tokens is None and rows is None:
         tokens = max(TOKENS_PER_PACK, *_lengths(train))
@@ -104,18 +107,26 @@ def _packed(rows: Sequence[Encoded], packing: Packing, plan: PackPlan, turns: in
     )
 
 
-def _padded(
-    settings: TrainSettings, train: Sequence[Encoded], val: Sequence[Encoded], ranks: int
-) -> Feed:
-    plan = Plan(
+def packed_val(settings: TrainSettings, val: Sequence[Encoded]) -> Source | None:
+    """Packs of validation rows, if there are any."""
+    rows, share = settings.per_device_eval_batch_size, settings.forest != "off"
+    plan = PackPlan(rows=rows, share=share, mix=ROWS_PER_STEP)
+    return _packed(val, pack(val, plan), plan, 1) if val else None
+
+
+def padded_val(settings: TrainSettings, val: Sequence[Encoded]) -> Source | None:
+    """Padded batches of validation rows, if there are any."""
+    plan = Plan(rows=settings.per_device_eval_batch_size, seed=settings.data_seed)
+    return _rows(val, plan) if val else None
+
+
+def padded_plan(settings: TrainSettings) -> Plan:
+    """How batches are drawn that are padded."""
+    return Plan(
         rows=settings.per_device_train_batch_size or 1,
         tokens=settings.tokens_per_batch,
         by_length=settings.group_by_length,
         seed=settings.data_seed,
-    )
-    for_val = Plan(rows=settings.per_device_eval_batch_size, seed=plan.seed)
-    return Feed(
-        _rows(train, plan), _rows(val, for_val) if val else None, settings.accumulation(ranks)
     )
 
 
@@ -127,7 +138,7 @@ def _lengths(rows: Sequence[Encoded]) -> list[int]:
     return Sequences(rows).lengths()
 
 
-def _tell(
+def tell(
     settings: TrainSettings, packing: Packing, train: Sequence[Encoded], accumulation: int
 ) -> None:
     """Says once what packing saves, and which rows are longer than the packs should be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from transformers import Trainer, TrainingArguments
 from toolgrove.core.errors import ModelError
 from toolgrove.models.merge import copy_tokenizer
 from toolgrove.models.quiet import quiet_transformers
+from toolgrove.models.training_state import is_encoded, load_state
 from toolgrove.models.tuned import TRAINED, Tuned
 from toolgrove.train.batches import Share, Source
 from toolgrove.train.faults import not_finite
 from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.stream import StreamSource
 
 
 @dataclass(slots=True)
@@ -27,14 +30,6 @@ class Counts:
 
     tokens: int = 0
     trained: int = 0
-
-
-class EpochLoader(DataLoader[Any]):
-    """A data loader that passes the epoch on to its batches."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose batches come next."""
-        self.batch_sampler.set_epoch(epoch)  # pyright: ignore
 
 
 class SftTrainer(Trainer):
@@ -49,34 +44,31 @@ class SftTrainer(Trainer):
         self,
         model: WeightedLoss,
         args: TrainingArguments,
-        train: Source,
+        train: Source | StreamSource,
         val: Source | None = None,
     ) -> None:
         self.loss_is_scaled_for_ga = True
         super().__init__(
             model=model,
             args=args,
-            train_dataset=train.sequences,
-            eval_dataset=val and val.sequences,  # pyright: ignore
+            train_dataset=train.dataset,  # pyright: ignore
+            eval_dataset=val and val.dataset,  # pyright: ignore
         )
         self._sources = train, val
         self.counts = Counts()
         self.tokenizer_folder: Path | None = None
         self.tuned = Tuned(model.model)
+        self.penalty: Callable[[], Tensor] | None = None
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches as the source has them; each process takes its own share."""
         return self._loader(self._sources[0])
 
-    def _loader(self, source: Source) -> DataLoader[Any]:
-        share = Share(self.args.process_index, self.args.world_size)
-        return EpochLoader(
-            source.sequences,
-            batch_sampler=source.batches(share),
-            collate_fn=source.collate,
+    def _loader(self, source: Source | StreamSource) -> DataLoader[Any]:
+        return source.loader(
+            Share(self.args.process_index, self.args.world_size),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.device.type == "cuda",
-            generator=torch.Generator(),  # keeps the loader away from dropout's random numbers
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
@@ -102,11 +94,12 @@ class SftTrainer(Trainer):
         if not bool(torch.isfinite(total)):
             raise self._not_finite(inputs["rows"])
         loss = total / num_items_in_batch * self.args.world_size
+        if self.penalty is not None:
+            loss = loss + self.penalty() / self.current_gradient_accumulation_steps
         return (loss, {}) if return_outputs else loss
 
     def _not_finite(self, rows: Tensor) -> ModelError:
-        encoded = self.train_dataset.encoded  # pyright: ignore
-        these = [encoded[row] for row in rows.tolist()]
+        these = [self._sources[0].sequence(row) for row in rows.tolist()]
         folder = self.tokenizer_folder or Path()
         return not_finite(
             self.state.global_step + 1, these, Path(str(self.args.output_dir)), folder
@@ -148,6 +141,9 @@ class SftTrainer(Trainer):
             self.tuned.save(folder, state_dict)
         if self.tokenizer_folder is not None:
             copy_tokenizer(self.tokenizer_folder, folder)
+        train = self._sources[0]
+        if isinstance(train, StreamSource):
+            train.stream.save(folder, self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads what ``_save`` wrote into the model inside the loss."""
@@ -155,9 +151,10 @@ class SftTrainer(Trainer):
         inner = module.model
         if hasattr(inner, "peft_config"):
             own = Path(resume_from_checkpoint) / TRAINED
-            super()._load_from_checkpoint(
-                str(own) if own.is_dir() else resume_from_checkpoint, inner
-            )
+            held = (own / "adapter_config.json").is_file()
+            if not is_encoded(inner):
+                super()._load_from_checkpoint(str(own) if held else resume_from_checkpoint, inner)
+            load_state(inner, own)
             return
         missing = set(inner.state_dict()) - set(getattr(inner, "all_tied_weights_keys", None) or {})
         for file in sorted(Path(resume_from_checkpoint).glob("model*.safetensors")):

@@ -10,6 +10,7 @@ from toolgrove.config.settings import CommandSettings
 
 TunerType: TypeAlias = Literal[
     "lora",
+    "adalora",
     "full",
     "freeze",
     "vera",
@@ -24,12 +25,13 @@ TunerType: TypeAlias = Literal[
     "randlora",
     "ln_tuning",
     "prompt",
+    "p_tuning",
     "prefix",
 ]
 """What can be trained; all but full and freeze are adapters of peft."""
 
 OWN_WEIGHTS = ("full", "freeze")
-PROMPTS = ("prompt", "prefix")
+PROMPTS = ("prompt", "p_tuning", "prefix")
 _LORA_ONLY = ("use_rslora", "use_dora", "lorap_lr_ratio", "target_parameters")
 _FREEZE_ONLY = (
     "trainable_layers",
@@ -68,6 +70,13 @@ class TunedSettings(CommandSettings):
     split_dataset_ratio: float = Field(0.0, ge=0, lt=1)
     """Share of the training rows that is held out for validation when no val_dataset is given."""
 
+    streaming: bool = False
+    """Read the training data while training, a window of it in memory; needs max_steps. When all
+    was read, it begins anew."""
+
+    shuffle_buffer_size: int = Field(1000, ge=1)
+    """With streaming: rows in a window, which are shuffled and share their beginnings."""
+
     on_bad_row: Literal["strict", "skip"] = "strict"
     """What a bad row does: stop the run, or be skipped and written to rejected.jsonl."""
 
@@ -81,9 +90,9 @@ class TunedSettings(CommandSettings):
     """Longest sequence in tokens; left out, the model's own limit."""
 
     tuner_type: TunerType = "lora"
-    """What is trained: adapters of LoRA's family (lora, vera, ia3, boft, oft, loha, lokr, hra,
-    miss, fourierft, randlora, ln_tuning), learnt prompts (prompt, prefix), all weights (full), or
-    some of them (freeze)."""
+    """What is trained: adapters of LoRA's family (lora, adalora, vera, ia3, boft, oft, loha, lokr,
+    hra, miss, fourierft, randlora, ln_tuning), learnt prompts (prompt, p_tuning, prefix), all
+    weights (full), or some of them (freeze)."""
 
     tuner_options: dict[str, Any] = {}
     """Further fields of the adapter's configuration, by peft's names: lora_bias=true."""
@@ -130,6 +139,12 @@ class TunedSettings(CommandSettings):
     lorap_lr_ratio: float | None = Field(None, ge=1)
     """LoRA+: the learning rate of the B matrices over that of the A matrices, such as 16."""
 
+    adalora_init_r: int = Field(12, ge=2)
+    """With adalora: the rank that every layer begins with."""
+
+    adalora_target_r: int = Field(8, ge=1)
+    """With adalora: the rank that layers keep on average."""
+
     num_virtual_tokens: int = Field(16, ge=1)
     """How many places a learnt prompt or prefix has."""
 
@@ -172,6 +187,8 @@ class TunedSettings(CommandSettings):
         self._only_for("freeze", given.intersection(_FREEZE_ONLY), kind == "freeze")
         if kind == "freeze" and not any(getattr(self, name) for name in _FREEZE_ONLY):
             raise ValueError("freeze needs to know what to train: give trainable_layers or a regex")
+        if kind == "adalora" and self.adalora_target_r >= self.adalora_init_r:
+            raise ValueError("adalora takes ranks away: adalora_target_r is below adalora_init_r")
         if self.quant_bits not in (None, 4, 8):
             raise ValueError(f"quant_bits is 4 or 8, not {self.quant_bits}")
         if self.quant_bits and kind in OWN_WEIGHTS:
