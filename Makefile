@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
-EXTRAS := train,serve,studio,eval,grammar,quant,dev
+EXTRAS := train,serve,agent,studio,eval,grammar,quant,dev
 BENCH_FLAGS ?=
 # Waiting threads sleep instead of spinning: on a busy machine that is several times faster.
 export OMP_WAIT_POLICY ?= passive

@@ -15,6 +15,8 @@ MODULES = [
     "tokenizers",
     "jinja2",
     "jsonschema_rs",
+    "mcp",
+    "prompt_toolkit",
     "pyarrow",
     "torch",
 ]
