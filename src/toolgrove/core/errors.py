@@ -50,6 +50,10 @@ class ModelError(ToolgroveError):
     """A model, an adapter or a checkpoint that cannot be used."""
 
 
+class ToolError(ToolgroveError):
+    """A tool, or where it comes from (a file, a server, a description), that cannot be used."""
+
+
 class EvalError(ToolgroveError):
     """An evaluation that cannot be run as asked."""
 

@@ -1,0 +1,1 @@
+"""Agents: a model thinks, calls tools, observes what they return, and goes on until it answers."""
