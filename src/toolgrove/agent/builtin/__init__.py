@@ -1,0 +1,1 @@
+"""Tools that come along: one file each, found by a scan of this folder."""
