@@ -1,38 +1,43 @@
-"""``toolgrove infer``: a chat with a model in the terminal, or its replies to a data set."""
+"""``toolgrove infer``: an agent in the terminal, or a model's replies to a data set."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from toolgrove.cli.inputs import RowsSettings, conversations_of, dialect_of
-from toolgrove.cli.parse import message_of, tools_from
-from toolgrove.core.errors import ConfigError, ToolgroveError, did_you_mean
-from toolgrove.core.messages import Conversation, Message, Reply, Role, Tool
+from toolgrove.cli.inputs import RowsSettings, dialect_of, text_model
+from toolgrove.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from toolgrove.encoding.tokenizer import Tokenizer
-    from toolgrove.engine.base import Engine, Sampling
+    from toolgrove.agent.model import EngineModel, Model
+    from toolgrove.engine.base import Sampling
     from toolgrove.templates.dialect import Dialect
-
-HELP = """/tools FILE   offer the tools of a JSON file (/tools alone: none)
-/result TEXT  give back what the last call returned
-/system TEXT  begin anew with this system prompt
-/reset        forget the conversation
-/exit         leave"""
 
 
 class InferSettings(RowsSettings):
-    """Which model answers what, and how."""
+    """Which model answers what, with which tools, and how."""
 
     adapters: list[str] = []
     """Folders of LoRA adapters to put on the model; the first one is used."""
+
+    infer_backend: Literal["auto", "local", "remote", "scripted"] = "auto"
+    """What generates: local (transformers), remote (the server at --url), scripted (replies of a
+    file, no model needed)."""
+
+    url: str | None = None
+    """An OpenAI-compatible server, such as http://localhost:8000/v1."""
+
+    served_model: str | None = None
+    """The model's name on that server."""
+
+    api_key: str | None = None
+    """What the server wants to see as a bearer token."""
+
+    script: str | None = None
+    """For scripted: a JSON list of raw model replies, played in order."""
 
     query: str | None = Field(default=None, alias="prompt")
     """Ask this one thing and leave."""
@@ -40,8 +45,34 @@ class InferSettings(RowsSettings):
     system: str | None = None
     """System prompt."""
 
-    tools: str | None = None
-    """The tools on offer: a JSON file with a list of tools, or the list itself."""
+    tools: list[str | dict[str, Any]] = []
+    """Tools to run: FILE.py with functions, mcp:COMMAND, mcp:http://..., a file with mcpServers, an
+    OpenAPI document (file or openapi:URL); or a list of tools as JSON (file or text), whose results
+    you are asked for."""
+
+    allow: list[str] = []
+    """Tools that may change things without asking: names or patterns such as "files/*"; * is all.
+    Others ask before each call, or are refused where nobody can answer."""
+
+    eval_human: bool = False
+    """Talk in the terminal and type the results of tools by hand, whatever could run them."""
+
+    stop_words: list[str] = []
+    """Further texts that end a reply, such as Observation:; calls are then read also where no tools
+    are given."""
+
+    max_steps: int = Field(default=20, ge=1)
+    """How many replies an agent may need for one question."""
+
+    max_seconds: float | None = Field(default=None, gt=0)
+    """How long an agent may work on one question."""
+
+    max_repeats: int = Field(default=3, ge=0)
+    """How often a call may bring the same result before the agent is warned, then ended; 0: as
+    often as it likes."""
+
+    tool_timeout_s: float = Field(default=60.0, gt=0)
+    """How long one call of a tool may take."""
 
     max_new_tokens: int = Field(default=512, ge=1)
     """Longest reply in tokens."""
@@ -58,178 +89,142 @@ class InferSettings(RowsSettings):
     seed: int | None = None
     """Makes drawing repeatable."""
 
+    strict: bool = False
+    """Hold calls to their tools' schemas while they are generated (needs the extra grammar)."""
+
+    max_batch_size: int = Field(default=16, ge=1)
+    """How many rows of a data set are answered together."""
+
+    result_path: Path | None = None
+    """A JSON-lines file: a line for each conversation of a chat, or for each row of a data set, of
+    which those that it holds already are not asked again."""
+
     as_json: bool = Field(default=False, alias="json")
-    """Print each reply as a message in JSON."""
+    """Print each message as JSON."""
 
 
 def run(settings: InferSettings) -> int:
     """Answers the one question, or every row, or whatever is typed."""
-    tools = tools_from(settings.tools) if settings.tools else ()
-    chat = _load(settings)
-    begin = _opening(settings.system, tools)
-    if settings.query is not None:
-        asked = replace(begin, messages=(*begin.messages, _user(settings.query)))
-        chat.show(asked, settings.as_json)
-        return 0
-    if settings.dataset:
-        return _answer_rows(settings, chat)
-    return _talk(chat, begin, settings.as_json)
+    model = _load(settings)
+    if settings.dataset and settings.query is None and not settings.eval_human:
+        from toolgrove.cli.infer_rows import answer_rows
+
+        return answer_rows(settings, model)
+    from toolgrove.cli.infer_chat import talk
+
+    return talk(settings, model)
 
 
-class Chat:
-    """A model, its dialect and how to draw: answers conversations."""
+def _load(settings: InferSettings) -> Model:
+    """What answers."""
+    backend = _backend(settings)
+    sampling = _sampling(settings)
+    if backend == "remote":
+        from toolgrove.agent.remote import RemoteModel, first_model
 
-    def __init__(
-        self, engine: Engine, dialect: Dialect, tokenizer: Tokenizer, sampling: Sampling
-    ) -> None:
-        self._engine = engine
-        self._dialect = dialect
-        self._tokenizer = tokenizer
-        self._sampling = sampling
-
-    def reply(self, asked: Conversation, say: Callable[[str], object]) -> Reply:
-        """The reply; ``say`` gets its thinking and text as they come. Ctrl-C ends it early."""
-        from toolgrove.encoding.encode import prompt_ids, refuse_losses
-        from toolgrove.templates.reading import DeltaKind
-
-        refuse_losses(asked, self._dialect)
-        ids = prompt_ids(asked, self._dialect, self._tokenizer)
-        reader = self._dialect.reader(asked.tools, self._dialect.prompt(asked))
-        try:
-            for chunk in self._engine.stream([ids], self._sampling):
-                for delta in reader.feed(chunk.text):
-                    if delta.kind in (DeltaKind.TEXT, DeltaKind.THINKING):
-                        say(delta.text)
-        except KeyboardInterrupt:
-            say(" [stopped]")
-        for delta in reader.rest():
-            if delta.kind in (DeltaKind.TEXT, DeltaKind.THINKING):
-                say(delta.text)
-        return reader.finish()
-
-    def show(self, asked: Conversation, as_json: bool) -> Reply:
-        """The reply, printed while it comes: text as it is, calls a line each."""
-        if as_json:
-            reply = self.reply(asked, lambda _text: None)
-            print(json.dumps(message_of(reply), ensure_ascii=False))
-            return reply
-        reply = self.reply(asked, _say)
-        print("\n" if reply.content and reply.calls else "", end="")
-        for call in reply.calls:
-            arguments = json.dumps(call.arguments, ensure_ascii=False)
-            print(f"→ {call.name}({arguments})", end="\n" if call is not reply.calls[-1] else "")
-        print(flush=True)
-        return reply
+        url = settings.url or ""
+        name = settings.served_model or first_model(url, settings.api_key)
+        return RemoteModel(url, name, settings.api_key, sampling)
+    return _scripted(settings, sampling) if backend == "scripted" else _local(settings, sampling)
 
 
-def _load(settings: InferSettings) -> Chat:
-    from toolgrove.encoding.tokenizer import load_tokenizer
+def _backend(settings: InferSettings) -> str:
+    backend = settings.infer_backend
+    if backend == "auto":
+        backend = "scripted" if settings.script else "remote" if settings.url else "local"
+    if backend == "remote" and settings.url is None:
+        raise ConfigError("no server to ask", hint="--url http://localhost:8000/v1")
+    if backend == "scripted" and settings.script is None:
+        raise ConfigError("no script to play", hint="--script FILE, a JSON list of replies")
+    for name, value, needed in (
+        ("url", settings.url, "remote"),
+        ("script", settings.script, "scripted"),
+    ):
+        if value is not None and backend != needed:
+            raise ConfigError(f"--{name} belongs to --infer_backend {needed}")
+    if backend == "local" and find_spec("torch") is None:
+        raise ConfigError('"torch" is not installed', hint="pip install 'toolgrove[train]'")
+    return backend
+
+
+def _sampling(settings: InferSettings) -> Sampling:
     from toolgrove.engine.base import Sampling
-    from toolgrove.engine.local import LocalEngine
-    from toolgrove.models.load import fetch_model
 
-    if settings.model is None:
-        raise ConfigError('"model" is missing', hint="give --model FOLDER")
-    folder = fetch_model(settings.model)
-    dialect = dialect_of(settings)
-    adapters = {Path(path).name: Path(path) for path in settings.adapters}
-    sampling = Sampling(
+    return Sampling(
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
         top_k=settings.top_k,
         seed=settings.seed,
-        stop=dialect.stops,
+        stop=tuple(settings.stop_words),
     )
+
+
+def _scripted(settings: InferSettings, sampling: Sampling) -> EngineModel:
+    from toolgrove.agent.model import EngineModel
+    from toolgrove.encoding.byte_level import byte_level_tokenizer
+    from toolgrove.encoding.tokenizer import load_tokenizer
+    from toolgrove.engine.kept import KeptPrompts
+    from toolgrove.engine.live_script import ScriptedLive, read_script
+
+    if settings.adapters:
+        raise ConfigError("a script has no model that adapters could go on")
+    dialect = dialect_of(settings)
+    replies = read_script(settings.script or "")
+    if settings.model is not None:
+        tokenizer = load_tokenizer(text_model(settings.model))
+    else:
+        tokenizer = byte_level_tokenizer(dialect, replies)
+    engine = KeptPrompts(ScriptedLive(replies, tokenizer))
+    return EngineModel(engine, dialect, tokenizer, sampling, unlisted=bool(settings.stop_words))
+
+
+def _local(settings: InferSettings, sampling: Sampling) -> EngineModel:
+    base = _base(settings)
+    from toolgrove.agent.model import EngineModel
+    from toolgrove.engine.kept import KeptPrompts
+    from toolgrove.engine.live_local import LocalLive
+    from toolgrove.engine.local import LocalEngine
+    from toolgrove.models.load import fetch_model
+    from toolgrove.models.prompted import is_prompted
+
+    folder = fetch_model(base)
+    dialect = _dialect(settings, folder)
+    adapters = {Path(path).name: Path(path) for path in settings.adapters}
     engine = LocalEngine.load(folder, adapters=adapters)
-    return Chat(engine, dialect, load_tokenizer(folder), sampling)
+    learnt_prompt = is_prompted(engine.model)  # cannot be kept by its tokens
+    kept = KeptPrompts(LocalLive(engine), next(iter(adapters), None)) if not learnt_prompt else None
+    return EngineModel(
+        kept or engine,
+        dialect,
+        engine.tok,
+        sampling,
+        unlisted=bool(settings.stop_words),
+        strict=settings.strict,
+    )
 
 
-def _answer_rows(settings: InferSettings, chat: Chat) -> int:
-    """Answers the last question of each row; an answer that the row has is left out."""
-    for where, talk in conversations_of(settings.dataset):
-        messages = talk.messages
-        while messages and messages[-1].role is Role.ASSISTANT:
-            messages = messages[:-1]
-        asked = replace(talk, messages=messages)
-        if settings.as_json:
-            reply = chat.reply(asked, lambda _text: None)
-            row: dict[str, Any] = {"where": where, "message": message_of(reply)}
-            print(json.dumps(row, ensure_ascii=False), flush=True)
-        else:
-            print(f"=== {where}")
-            chat.show(asked, as_json=False)
-    return 0
+def _base(settings: InferSettings) -> str:
+    """The model, or the one that the adapter was trained on."""
+    model = settings.model
+    if model is None and settings.adapters:
+        from toolgrove.models.adapters import check_adapter
+
+        model = check_adapter(Path(settings.adapters[0])).get("base_model_name_or_path")
+    if not model:
+        raise ConfigError('"model" is missing', hint="give --model FOLDER")
+    return model
 
 
-def _talk(chat: Chat, begin: Conversation, as_json: bool) -> int:
-    print("Type a message, or /help.", file=sys.stderr)
-    talk = begin
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "").strip()
-        except EOFError:
-            return 0
-        if line == "/exit":
-            return 0
-        try:
-            if line and not line.startswith("/"):
-                talk = _answered(
-                    chat, replace(talk, messages=(*talk.messages, _user(line))), as_json
-                )
-            elif line.startswith("/result "):
-                talk = _answered(chat, _with_result(talk, line.removeprefix("/result ")), as_json)
-            elif line:
-                talk = _commanded(line, talk)
-        except ToolgroveError as error:
-            print(f"error: {error}", file=sys.stderr)
+def _dialect(settings: InferSettings, folder: Path) -> Dialect:
+    """The dialect that the flags name; else as trained; else the model's own, with the agent
+    template of its family where its own cannot show tools."""
+    if settings.template is not None or settings.agent_template is not None:
+        return dialect_of(settings.model_copy(update={"model": str(folder)}))
+    from toolgrove.serve.speech import Speech, speech_of
 
-
-def _answered(chat: Chat, asked: Conversation, as_json: bool) -> Conversation:
-    reply = chat.show(asked, as_json)
-    said = Message(Role.ASSISTANT, reply.content, reply.thinking, reply.calls)
-    return replace(asked, messages=(*asked.messages, said))
-
-
-def _commanded(line: str, talk: Conversation) -> Conversation:
-    """The conversation after a line like ``/reset``."""
-    command, _, rest = line.partition(" ")
-    system = talk.messages[0].text if talk.messages[:1] and _is_system(talk.messages[0]) else None
-    if command == "/tools":
-        tools = tools_from(rest.strip()) if rest.strip() else ()
-        print(f"tools: {', '.join(tool.name for tool in tools) or 'none'}", file=sys.stderr)
-        return replace(talk, tools=tools)
-    if command == "/system":
-        return _opening(rest.strip() or None, talk.tools)
-    if command == "/reset":
-        return _opening(system, talk.tools)
-    if command != "/help":
-        known = ("/tools", "/result", "/system", "/reset", "/exit")
-        raise ConfigError(f"unknown command {command}", hint=did_you_mean(command, known))
-    print(HELP, file=sys.stderr)
-    return talk
-
-
-def _with_result(talk: Conversation, content: str) -> Conversation:
-    calls = talk.messages[-1].calls if talk.messages else ()
-    if not calls:
-        raise ConfigError("no call waits for a result", hint="ask for something first")
-    result = Message(Role.TOOL, content, name=calls[0].name)
-    return replace(talk, messages=(*talk.messages, result))
-
-
-def _opening(system: str | None, tools: tuple[Tool, ...]) -> Conversation:
-    messages = () if system is None else (Message(Role.SYSTEM, system),)
-    return Conversation(messages, tools)
-
-
-def _user(text: str) -> Message:
-    return Message(Role.USER, text)
-
-
-def _is_system(message: Message) -> bool:
-    return message.role is Role.SYSTEM
-
-
-def _say(text: str) -> None:
-    print(text, end="", flush=True)
+    options = settings.template_options
+    if settings.enable_thinking is not None:
+        options = {**options, "enable_thinking": settings.enable_thinking}
+    told = Speech(folder, None, None, options, settings.today)
+    return speech_of(told, [*map(Path, settings.adapters), folder]).dialect()

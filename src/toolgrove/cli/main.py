@@ -31,7 +31,7 @@ COMMANDS = {
     "sft": Command("Fine-tune a model on conversations.", "SftCommand", "dataset"),
     "pt": Command("Train a model on plain text.", "PtCommand", "dataset"),
     "infer": Command(
-        "Chat with a model, its tool calls shown as calls.", "InferSettings", "dataset"
+        "Chat with an agent whose tools run, or answer a data set.", "InferSettings", "dataset"
     ),
     "deploy": Command("Serve a model over OpenAI's API.", "DeploySettings"),
     "eval": Command("Measure how well a model calls tools.", "EvalCommand"),
@@ -49,11 +49,14 @@ EXTRAS = {
     "accelerate": "train",
     "bitsandbytes": "quant",
     "datasets": "train",
+    "docstring_parser": "agent",
     "fastapi": "serve",
     "gguf": "train",
     "matplotlib": "train",
+    "mcp": "agent",
     "peft": "train",
     "prometheus_client": "serve",
+    "prompt_toolkit": "agent",
     "pyarrow": "train",
     "safetensors": "train",
     "torch": "train",
@@ -140,7 +143,12 @@ def _run(name: str, words: list[str]) -> int:
 
     model = _settings(name)
     flags = flags_of(model)
-    app = App(name=f"toolgrove {name}", help_flags=[], version_flags=[])
+    app = App(
+        name=f"toolgrove {name}",
+        help_flags=[],
+        version_flags=[],
+        suppress_keyboard_interrupt=False,
+    )
     app.default(function_of(model, COMMANDS[name].positional, lambda given: _act(name, given)))
     try:
         result = app(
