@@ -145,6 +145,12 @@ def _clean_row(number: int, rng: random.Random) -> Row:
     }
 
 
+def _python_arguments(row: Row, _: random.Random) -> Row:
+    """The first call as Python prints it."""
+    row["messages"][1]["content"] = str(json.loads(row["messages"][1]["content"]))
+    return row
+
+
 def _arguments(**changes: Any) -> Plant:
     """The first call with other arguments; ``None`` takes one out."""
 
@@ -309,6 +315,7 @@ PLANTS: dict[str, Plant] = {
     "no-tools": _no_tools,
     "missing-argument": _arguments(days=None),
     "argument-type": _arguments(days="4"),
+    "python-arguments": _python_arguments,
     "argument-value": _arguments(days=31),
     "extra-argument": _arguments(colour="red"),
     "duplicate-call-id": _parallel,

@@ -150,13 +150,18 @@ def test_a_column_that_no_row_has_is_told(rows, capsys):
     assert not (rows / "out.jsonl").exists()
 
 
+def sent(monkeypatch, text):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
 def test_rows_from_stdin(rows, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(ROWS[1]) + "\n{\n"))
+    sent(monkeypatch, json.dumps(ROWS[1]) + "\n{\n")
     assert main(["convert", "-", "-o", "out.jsonl"]) == 2
     assert "stdin:2" in capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(ROWS[1])))
-    assert main(["convert", "-"]) == 0
-    assert json.loads(capsys.readouterr().out)["messages"][0]["content"] == "Hi"
+    for text in (json.dumps(ROWS[1]), json.dumps([ROWS[1]]), json.dumps([ROWS[1]], indent=2)):
+        sent(monkeypatch, text)
+        assert main(["convert", "-"]) == 0
+        assert json.loads(capsys.readouterr().out)["messages"][0]["content"] == "Hi"
 
 
 def test_preferences_to_trl_and_back(rows, capsys):

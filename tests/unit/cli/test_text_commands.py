@@ -29,11 +29,15 @@ def test_render_text_and_prompt(rows: str, capsys: pytest.CaptureFixture[str]) -
         assert prompt["text"] == text["text"] + "<|im_start|>assistant\n"
 
 
+def send(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
 def test_one_row_is_printed_bare(
     rows: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = Path(rows).read_text().splitlines()[1]
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(json.loads(last), indent=2)))
+    send(monkeypatch, json.dumps(json.loads(last), indent=2))
     assert main(["render", "-", "--template", "chatml"]) == 0
     assert capsys.readouterr().out == (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n"
@@ -43,7 +47,7 @@ def test_one_row_is_printed_bare(
 def test_stdin_is_named_in_errors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"messages": 3}'))
+    send(monkeypatch, '{"messages": 3}')
     assert main(["render", "-", "--template", "chatml"]) == 2
     assert "error: stdin:1" in capsys.readouterr().err
 

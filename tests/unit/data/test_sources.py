@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from toolgrove.core.errors import DataError
+from toolgrove.data import wheels
 from toolgrove.data.layout import Choice, data_files
 from toolgrove.data.sources import Place, Source, parse_source, pypi_wheel, resolve, sample
 
@@ -166,3 +167,15 @@ def test_a_data_card_decides(tmp_path):
 
 def test_a_folder_without_data(tmp_path):
     assert "without data files" in failure(str(tmp_path)).what
+
+
+def test_a_wheel_that_would_fill_the_disk_is_not_unpacked(index, tmp_path, monkeypatch):
+    with zipfile.ZipFile(index / "bomb-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("bomb/rows.jsonl", b" " * 2**22)
+        info = "bomb-1.0.dist-info"
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: bomb\nVersion: 1.0")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    monkeypatch.setattr(wheels, "SMALL", 2**20)
+    with pytest.raises(DataError, match="that unpacks to"):
+        pypi_wheel("bomb", "1.0", tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("rows.jsonl"))

@@ -12,7 +12,7 @@ from typing import Any
 from toolgrove.core.errors import DataError
 from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.data.doctor.findings import At, Repair
-from toolgrove.data.fields import as_list, as_object, dump, parse_loose
+from toolgrove.data.fields import as_list, as_object, dump, parse_json, parse_loose
 from toolgrove.data.talk import Talk, add_messages
 
 Keys = tuple[str | int, ...]
@@ -93,6 +93,35 @@ def value_at(value: Any, keys: Keys) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return value
+
+
+def literal_in(row: JSON, keys: Keys) -> str | None:
+    """The text on the way to the keys, or at their end, that is a Python literal and no JSON."""
+    value: Any = row
+    for key in (*keys, None):
+        if isinstance(value, str):
+            source = value
+            try:
+                value = parse_loose(source)
+            except ValueError:
+                return None
+            if not _is_json(source):
+                return source
+        if key is None:
+            return None
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return None
+
+
+def _is_json(source: str) -> bool:
+    try:
+        parse_json(source)
+    except ValueError:
+        return False
+    return True
 
 
 def repaired(row: JSON, places: Places, repair: Repair) -> JSON | None:

@@ -11,6 +11,7 @@ from toolgrove.core.errors import did_you_mean
 from toolgrove.core.messages import Message, Role
 from toolgrove.data.doctor.examined import Called, Examined
 from toolgrove.data.doctor.findings import At, Repair, Spot, check, error, warning
+from toolgrove.data.doctor.places import literal_in, places_of
 from toolgrove.data.doctor.schemas import Problem
 from toolgrove.data.fields import dump, show
 
@@ -142,6 +143,24 @@ def duplicate_call_id(row: Examined) -> Iterator[Spot]:
                 what = f'calls {seen[call.id]} and {number} both have the id "{call.id}"'
                 yield Spot(At(index, number, ("id",)), what)
             seen.setdefault(call.id, number)
+
+
+@check(
+    warning(
+        "python-arguments",
+        "a call written as a Python literal: it is read, but no JSON parser would",
+        "write JSON; toolgrove convert does",
+    )
+)
+def python_arguments(row: Examined) -> Iterator[Spot]:
+    """Calls, or their arguments, in a string that is Python's ``str(dict)`` and no JSON."""
+    loose = [called for called in row.calls if called.made.given is None]
+    places = places_of(row.row, row.conversation).calls if loose else {}
+    for index, number, made, _, _ in loose:
+        keys = (*places.get((index, number), ()), "arguments")
+        source = literal_in(row.row, keys) if len(keys) > 1 else None
+        if source is not None:
+            yield Spot(At(index, number), f"{made.name}: {show(source)}")
 
 
 @check(
