@@ -16,8 +16,8 @@ from toolgrove.config.settings import Settings, dump_recipe
 from toolgrove.core.errors import ConfigError
 from toolgrove.core.messages import JSON
 from toolgrove.eval.curve import Point
+from toolgrove.eval.measures import in_words
 from toolgrove.eval.practice import PracticeSettings
-from toolgrove.eval.runner import in_words
 
 if TYPE_CHECKING:
     from toolgrove.eval.cases import Case
@@ -35,6 +35,12 @@ WORDS = {
     AFTER: "evaluating after the training",
     FREE: "evaluating once more, calls not held to their schemas",
 }
+
+WORDS_ON_PAGE = {BEFORE: "before", AFTER: "after", FREE: "after, not held"}
+HELD = (
+    "Before and after, calls were held to their tools' schemas while they were generated, as a "
+    "server does; not held: the tuned model without that."
+)
 
 QUESTION = "What will the weather be like in Lisbon tomorrow, in celsius?"
 WEATHER: JSON = {
@@ -189,7 +195,8 @@ class _Demo:
 
         Calls are held to their tools' schemas, but in the stage ``FREE``.
         """
-        from toolgrove.eval.runner import EvalSettings, run_eval, table
+        from toolgrove.eval.runner import run_eval, table
+        from toolgrove.eval.settings import EvalSettings
 
         settings = self.settings
         counts = {"simple_python": settings.simple_python, "multiple": settings.multiple}
@@ -272,7 +279,7 @@ class _Demo:
 
     def report(self, measured: Measured) -> None:
         """Writes report.html, report.json and the recipe of the demo."""
-        from toolgrove.eval.report import Fact, Page, page
+        from toolgrove.eval.report import Fact, Page, Run, page
         from toolgrove.train.callbacks import read_metrics
         from toolgrove.train.run import METRICS
 
@@ -290,9 +297,9 @@ class _Demo:
             Fact("kept apart", "no training row shares a function or question with the evaluation"),
         ]
         title = "A model learns to call tools"
-        html = page(Page(title, facts, *measured, losses))
-        _write(self.home / "report.html", html)
         found = {name: report for name, report in measured._asdict().items() if report is not None}
+        runs = [Run(WORDS_ON_PAGE[name], r.scores, r.outcomes) for name, r in found.items()]
+        _write(self.home / "report.html", page(Page(title, facts, runs, losses, (HELD,))))
         numbers: JSON = {name: report.as_json() for name, report in found.items()}
         numbers.update(self.stages.as_json())
         _write(self.home / "report.json", json.dumps(numbers, indent=2) + "\n")
@@ -302,10 +309,11 @@ class _Demo:
     def tell(self, measured: Measured) -> None:
         """Prints what came out, and what to do next."""
         for found in measured.after.scores:
-            was = in_words(measured.before.score(found.category).arguments)
-            print(f"{found.category}: right calls {was} before, {in_words(found.arguments)} after")
+            was = in_words(measured.before.score(found.category)["arguments"])
+            now = in_words(found["arguments"])
+            print(f"{found.category}: right calls {was} before, {now} after")
             if measured.free is not None:
-                free = in_words(measured.free.score(found.category).arguments)
+                free = in_words(measured.free.score(found.category)["arguments"])
                 print(f"  after, with calls that are not held to their schemas: {free}")
         speak = (
             f"--template {self.settings.template} --agent_template {self.settings.agent_template}"

@@ -16,6 +16,7 @@ from typing import Any
 from toolgrove.core.errors import DataError, EvalError, did_you_mean
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
 from toolgrove.data.schemas import BFCL_TYPES, json_types
+from toolgrove.eval.bfcl_languages import JAVA, JAVASCRIPT, shown_function
 from toolgrove.eval.cases import Accepted, Case, Verdict
 
 VERSION = "2026.3.23"
@@ -29,20 +30,29 @@ CATEGORIES = {
     "parallel": "",
     "parallel_multiple": "",
     "irrelevance": "",
+    "simple_java": "",
+    "simple_javascript": "",
     "live_simple": "",
     "live_multiple": "",
     "live_parallel": "",
     "live_parallel_multiple": "",
     "live_irrelevance": "",
+    "live_relevance": "",
     "exec_simple": RETIRED,
     "exec_multiple": RETIRED,
     "exec_parallel": RETIRED,
     "exec_parallel_multiple": RETIRED,
 }
-"""The single-turn Python categories, each with the folder of the data set that it lies in."""
+"""The categories of one turn, each with the folder of the data set that it lies in."""
 
 NO_CALL = frozenset({"irrelevance", "live_irrelevance"})
 """Categories whose questions no tool on offer fits: the right answer has no call."""
+
+ANY_CALL = frozenset({"live_relevance"})
+"""Categories whose right answer is a call, whichever it is."""
+
+LANGUAGES = {"simple_java": JAVA, "simple_javascript": JAVASCRIPT}
+"""Categories whose functions are of another language than Python."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,10 +78,12 @@ def load_cases(folder: Path, category: str) -> list[Case]:
         )
     home = folder / "bfcl_eval" / "data" / CATEGORIES[category]
     name = f"{PREFIX}{category}.json"
-    questions = _rows((home / "question" if CATEGORIES[category] else home) / name)
+    questions = read_rows((home / "question" if CATEGORIES[category] else home) / name)
     answers: dict[str, Any] = {}
-    if category not in NO_CALL:
-        answers = {row["id"]: row["ground_truth"] for row in _rows(home / "possible_answer" / name)}
+    if category not in NO_CALL | ANY_CALL:
+        answers = {
+            row["id"]: row["ground_truth"] for row in read_rows(home / "possible_answer" / name)
+        }
     cases: list[Case] = []
     left_out: list[str] = []
     for row in questions:
@@ -109,7 +121,7 @@ class BfclChecker:
     """The benchmark's own AST checker behind our interface."""
 
     ast_checker: Callable[..., dict[str, Any]]
-    python: Any
+    languages: Any
 
     def check(self, case: Case, calls: Sequence[ToolCall]) -> Verdict:
         """The benchmark's verdict on these calls.
@@ -118,9 +130,12 @@ class BfclChecker:
         """
         gold = [{wanted.name: dict(wanted.arguments)} for wanted in case.gold]
         made = [{call.name: call.arguments} for call in calls]
-        kind = "multiple" if len(gold) == 1 else "parallel"
+        kind = case.category
+        if kind not in CATEGORIES:
+            kind = "multiple" if len(gold) == 1 else "parallel"
+        language = self.languages[LANGUAGES.get(case.category, "Python").upper()]
         try:
-            said = self.ast_checker(list(case.functions), made, gold, self.python, kind, "any")
+            said = self.ast_checker(list(case.functions), made, gold, language, kind, "any")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             return Verdict(False, f"{type(error).__name__}: {error}", "unreadable_value")
         if said["valid"]:
@@ -142,7 +157,7 @@ def load_checker(folder: Path) -> BfclChecker:
                 where=str(folder),
                 hint="delete this folder; it is then downloaded anew",
             ) from error
-    return BfclChecker(ast_checker, Language.PYTHON)
+    return BfclChecker(ast_checker, Language)
 
 
 class _NoRenaming(dict[str, Any]):
@@ -178,7 +193,8 @@ def _is_theirs(module: str) -> bool:
     return module.partition(".")[0] == "bfcl_eval"
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of one of the benchmark's files: a JSON object a line."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -195,8 +211,10 @@ def _case(row: Mapping[str, Any], category: str, gold: tuple[Accepted, ...]) -> 
         raise DataError("a case with several turns", where=row["id"])
     messages = tuple(Message(Role(m["role"]), m["content"]) for m in row["question"][0])
     functions = tuple(row["function"])
-    conversation = Conversation(messages, tuple(tool(function) for function in functions))
-    return Case(row["id"], category, conversation, functions, gold)
+    language = LANGUAGES.get(category)
+    shown = [shown_function(f, language) for f in functions] if language else functions
+    conversation = Conversation(messages, tuple(tool(function) for function in shown))
+    return Case(row["id"], category, conversation, functions, gold, category in ANY_CALL)
 
 
 def _gold(row: Mapping[str, Any], answer: Sequence[Any]) -> tuple[Accepted, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from toolgrove.core.errors import EvalError
 from toolgrove.core.messages import JSON, Conversation, Reply, Role, ToolCall
@@ -26,7 +26,8 @@ class Accepted:
 class Case:
     """One question with its tools. ``functions`` are the tools as the benchmark wrote them.
 
-    ``gold`` lists the wanted calls; it is empty where no tool fits and none may be called.
+    ``gold`` lists the wanted calls; it is empty where no tool fits and none may be called, and
+    where with ``any_call`` whatever call is right.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     conversation: Conversation
     functions: tuple[JSON, ...]
     gold: tuple[Accepted, ...]
+    any_call: bool = False
 
     @property
     def question(self) -> str:
@@ -51,6 +53,18 @@ class Verdict:
     kind: str = ""
 
 
+class Named(Protocol):
+    """Whatever belongs to a category."""
+
+    @property
+    def category(self) -> str:
+        """The category's name."""
+        ...
+
+
+T = TypeVar("T", bound=Named)
+
+
 class Checker(Protocol):
     """Judges the calls of a reply against a case."""
 
@@ -59,47 +73,46 @@ class Checker(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One case with what a model replied and what became of it.
+class Judged(NamedTuple):
+    """What became of a reply to a case.
 
     ``format``: the reply ended by itself and held readable calls (none where none fits).
-    ``function``: the called names are the wanted ones. ``arguments``: the checker's verdict.
+    ``function``: the called names are the wanted ones. ``verdict``: whether the calls are right.
     """
 
-    case: Case
-    prompt: str
-    text: str
-    reply: Reply
     format: bool
     function: bool
     verdict: Verdict
 
-    @property
-    def arguments(self) -> bool:
-        """Whether the calls are right in every part."""
-        return self.verdict.right
 
-
-def judge(case: Case, reply: Reply, *, ended: bool, checker: Checker) -> tuple[bool, bool, Verdict]:
+def judge(case: Case, reply: Reply, *, ended: bool, checker: Checker) -> Judged:
     """Format, function and verdict of a reply; each one holds only where the one before does.
 
     ``ended`` says that the model stopped by itself and was not cut off.
     """
     wanted = sorted(accepted.name for accepted in case.gold)
     called = sorted(call.name for call in reply.calls)
-    well_formed = ended and reply.complete and bool(called) == bool(wanted)
-    if not well_formed:
-        return False, False, Verdict(False, _malformed(reply, ended, bool(wanted)), "format")
+    calling = bool(wanted) or case.any_call
+    if not (ended and reply.complete and bool(called) == calling):
+        return Judged(False, False, Verdict(False, _malformed(reply, ended, calling), "format"))
+    if case.any_call or not wanted:
+        return Judged(True, True, Verdict(True))
     if called != wanted:
         reason = f"called {', '.join(called)}; wanted: {', '.join(wanted)}"
-        return True, False, Verdict(False, reason, "function")
-    if not wanted:
-        return True, True, Verdict(True)
-    return True, True, checker.check(case, reply.calls)
+        return Judged(True, False, Verdict(False, reason, "function"))
+    return Judged(True, True, checker.check(case, reply.calls))
 
 
-def sample(cases: Sequence[Case], count: int | None, seed: int) -> list[Case]:
+def verdict(case: Case, calls: Sequence[ToolCall], checker: Checker) -> Verdict:
+    """The benchmark's own verdict, which looks at nothing but the calls that can be read."""
+    if case.any_call:
+        return Verdict(True) if calls else Verdict(False, "no call where one was due", "no_call")
+    if not case.gold:
+        return Verdict(False, "a call where no tool fits", "call") if calls else Verdict(True)
+    return checker.check(case, calls)
+
+
+def sample(cases: Sequence[T], count: int | None, seed: int) -> list[T]:
     """``count`` of the cases, the same ones for the same seed, in the order they came."""
     if count is None:
         return list(cases)

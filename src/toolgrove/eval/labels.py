@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolgrove.core.messages import JSON, ToolCall
+from toolgrove.eval.bfcl import LANGUAGES
+from toolgrove.eval.bfcl_languages import source_text
 from toolgrove.eval.cases import Accepted, Case
 
 LEFT_OUT = ""
@@ -41,7 +43,8 @@ def label(case: Case) -> Labelled:
 
     Of several accepted values the one that stands in the question is taken, else the first. An
     argument that may be left out is left out, unless the question names one of its values.
-    Arguments stand in the order in which the tool declares them.
+    Arguments stand in the order in which the tool declares them; those of Java and JavaScript are
+    source text.
     """
     text = "\n".join(message.text for message in case.conversation.messages)
     calls: list[ToolCall] = []
@@ -49,8 +52,14 @@ def label(case: Case) -> Labelled:
     for wanted in case.gold:
         parameters = _parameters(case, wanted.name)
         arguments = _arguments(wanted, parameters, text)
-        calls.append(ToolCall(wanted.name, arguments))
         properties = parameters.get("properties", {})
+        language = LANGUAGES.get(case.category)
+        if language is not None:
+            arguments = {
+                name: source_text(value, properties.get(name, {}), language)
+                for name, value in arguments.items()
+            }
+        calls.append(ToolCall(wanted.name, arguments))
         grounded &= all(
             is_grounded(value, properties.get(name, {}), text) for name, value in arguments.items()
         )
@@ -120,7 +129,7 @@ def _value(values: Sequence[Any], schema: Mapping[str, Any], text: str) -> Any:
     kind = schema.get("type")
     if isinstance(value, float) and value.is_integer() and str(value) not in text:
         return int(value) if kind == "float" else value
-    return _plain(value, text) if kind in ("dict", "array", "tuple") else value
+    return _plain(value, text) if kind in ("dict", "array", "tuple", "HashMap") else value
 
 
 def _standing_in(values: Sequence[Any], text: str) -> Any:

@@ -1,22 +1,18 @@
-"""The evaluation before and after a training as one standalone page."""
+"""An evaluation, or several over the same cases, as one standalone page."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from toolgrove.core.jsonish import dump
-from toolgrove.core.messages import Role, ToolCall
-from toolgrove.eval.cases import Case, Result
+from toolgrove.eval.compare import Comparison, compare, p_in_words
 from toolgrove.eval.curve import Point, curve
-from toolgrove.eval.metrics import Share
-from toolgrove.eval.runner import Report, in_words
-
-SHOWN = 10
-"""How many conversations stand side by side."""
+from toolgrove.eval.measures import TOTAL, Measure, Score, in_words
+from toolgrove.eval.outcome import RIGHT, Outcome
+from toolgrove.eval.page_parts import CSS, SCRIPT, Shown, case_block, share
+from toolgrove.eval.plot import Line, intervals
 
 
 class Fact(NamedTuple):
@@ -27,170 +23,171 @@ class Fact(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What the page shows. All reports hold the same cases.
+class Run:
+    """One run on the page: its name there, its scores and its cases."""
 
-    ``free``: after the training, with calls that were not held to their schemas, if measured.
+    name: str
+    scores: Sequence[Score]
+    outcomes: Sequence[Outcome]
+
+    def score(self, suite: str, category: str) -> Score | None:
+        """The score of a category, if it was measured."""
+        found = (s for s in self.scores if (s.suite, s.category) == (suite, category))
+        return next(found, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page shows. Of several runs the first two are compared, the first being the base.
+
+    ``sample``: so many cases, drawn blindly, are shown beside those that went wrong.
     """
 
     title: str
     facts: Sequence[Fact]
-    before: Report
-    after: Report
-    free: Report | None
-    losses: Sequence[Point]
-
-
-STYLE = """
-:root { color-scheme: light dark; --edge: #d5d8dd; --back: #fff; --ink: #1d2127; --soft: #626a75;
-  --good: #1a7f37; --bad: #b3261e; --name: #8250df; --key: #0b6bcb; --value: #9a5b00;
-  --line: #0b6bcb; --panel: #f6f7f9; }
-@media (prefers-color-scheme: dark) { :root { --edge: #3a3f47; --back: #16181c; --ink: #e4e6ea;
-  --soft: #9aa2ad; --good: #57c274; --bad: #ff8a80; --name: #c6a3ff; --key: #79b8ff;
-  --value: #f0b866; --line: #79b8ff; --panel: #1e2126; } }
-body { margin: 2rem auto; max-width: 68rem; padding: 0 1rem; background: var(--back);
-  color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
-.note, dt, caption { color: var(--soft); } caption { text-align: left; caption-side: bottom; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; } dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--edge); }
-thead th { color: var(--soft); font-weight: 500; } td.gain { font-weight: 600; }
-.bar { display: block; width: 9rem; height: .45rem; background: var(--panel); position: relative;
-  border-radius: 3px; } .bar i { position: absolute; inset: 0 auto 0 0; background: var(--line);
-  border-radius: 3px; } .bar b { position: absolute; top: -2px; bottom: -2px;
-  border: solid var(--ink); border-width: 0 1px; background: color-mix(in srgb, var(--ink) 18%,
-  transparent); }
-.case { border: 1px solid var(--edge); border-radius: 8px; padding: .8rem 1rem; margin: 1rem 0; }
-.case .tools { color: var(--soft); font-size: .85rem; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
-@media (max-width: 46rem) { .pair { grid-template-columns: 1fr; } }
-.side { background: var(--panel); border-radius: 6px; padding: .6rem .8rem; min-width: 0; }
-.side h3 { margin: 0 0 .3rem; font-size: .85rem; font-weight: 600; }
-.right h3 { color: var(--good); } .wrong h3 { color: var(--bad); }
-pre { margin: .2rem 0; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: 13px/1.55 ui-monospace, monospace; }
-.name { color: var(--name); font-weight: 600; } .key { color: var(--key); }
-.value { color: var(--value); } .why { color: var(--bad); font-size: .85rem; }
-svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-"""
+    runs: Sequence[Run]
+    losses: Sequence[Point] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
 
 
 def page(shown: Page) -> str:
     """The whole page; it needs no other file."""
     facts = "".join(f"<dt>{escape(f.label)}</dt><dd>{escape(f.value)}</dd>" for f in shown.facts)
-    pairs = side_by_side(shown.before, shown.after)
-    cases = "".join(_pair(before, after) for before, after in pairs)
     loss = f"<h2>Training loss</h2>{curve(shown.losses)}" if shown.losses else ""
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in shown.notes)
+    cases = _cases(shown.runs)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(shown.title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>{STYLE}</style></head>
+<style>{CSS}</style></head>
 <body><h1>{escape(shown.title)}</h1>
 <dl>{facts}</dl>
-<h2>Before and after</h2>
-{_table(shown)}
+<h2>What went right</h2>
+{_plot(shown.runs)}
+{_table(shown.runs)}
+{notes}
+{_marks(shown.runs)}
 {loss}
-<h2>{len(pairs)} conversations side by side</h2>
-<p class="note">Drawn at random from the evaluation, before any reply was seen.</p>
-{cases}
+<h2>Cases that went wrong</h2>
+<form id="filter"><label>category <select id="category"><option value="">all</option>
+{_options(cases)}</select></label>
+<label>why <select id="kind"><option value="">all</option>{_kinds(cases)}</select></label>
+{_changes(shown.runs)}
+<label>text <input id="search" type="search"></label> <span id="told"></span></form>
+<div id="cases">{"".join(case_block(case) for case in cases)}</div>
+<script>{SCRIPT}</script>
 </body></html>
 """
 
 
-def side_by_side(before: Report, after: Report, seed: int = 0) -> list[tuple[Result, Result]]:
-    """Some cases with their results before and after: drawn by the seed alone."""
-    answers = {result.case.name: result for result in after.results}
-    both = [(result, answers[result.case.name]) for result in before.results]
-    chosen = random.Random(seed).sample(range(len(both)), min(SHOWN, len(both)))
-    return [both[index] for index in sorted(chosen)]
+def comparison_page(comparison: Comparison, scores: Sequence[Sequence[Score]]) -> str:
+    """Two runs side by side."""
+    first, second = ([pair[at] for pair in comparison.pairs] for at in (0, 1))
+    one, two = comparison.names
+    facts = [Fact("A", one), Fact("B", two), Fact("cases in both", str(len(first)))]
+    runs = [Run("A", scores[0], first), Run("B", scores[1], second)]
+    return page(Page("Two models on the same cases", facts, runs))
 
 
-def _table(shown: Page) -> str:
-    rows: list[str] = []
-    for old, new in zip(shown.before.scores, shown.after.scores, strict=True):
-        measured = (
-            ("valid format", old.format, new.format),
-            ("right function", old.function, new.function),
-            ("right arguments", old.arguments, new.arguments),
-        )
-        free = _unheld(shown.free, old.category)
-        for index, (label, was, now) in enumerate(measured):
-            head = f'<th rowspan="3">{escape(old.category)}<br>' if index == 0 else ""
-            head += f'<span class="note">{old.cases} cases</span></th>' if index == 0 else ""
-            gain = 100 * (now.value - was.value)
-            rows.append(
-                f"<tr>{head}<td>{label}</td><td>{_share(was)}</td><td>{_share(now)}</td>"
-                f'<td class="gain">{gain:+.1f}</td>{free[index]}</tr>'
+def _lines(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Suites and categories in the order of the first run."""
+    return list(dict.fromkeys((s.suite, s.category) for run in runs for s in run.scores))
+
+
+def _right(run: Run, suite: str, category: str) -> Measure | None:
+    found = run.score(suite, category)
+    return found[RIGHT] if found else None
+
+
+def _plot(runs: Sequence[Run]) -> str:
+    lines = [
+        Line(f"{suite} {category}", [_right(run, suite, category) for run in runs])
+        for suite, category in _lines(runs)
+    ]
+    return intervals(lines, [run.name for run in runs])
+
+
+def _table(runs: Sequence[Run]) -> str:
+    """What went right as a whole, run by run; of two runs the difference with its chance."""
+    told: dict[tuple[str, str], str] = {}
+    if len(runs) > 1:
+        compared = compare((runs[0].name, runs[1].name), runs[0].outcomes, runs[1].outcomes)
+        for d in (d for d in compared.differences if d.mark == RIGHT):
+            gain, (low, high) = 100 * (d.second - d.first), d.interval
+            told[d.suite, d.category] = (
+                f'<td class="gain">{gain:+.1f}</td><td>{100 * low:+.1f} to {100 * high:+.1f}</td>'
+                f"<td>{d.gained} / {d.lost}</td><td>{p_in_words(d.p)}</td>"
             )
+    rows: list[str] = []
+    for suite, category in _lines(runs):
+        score = next(s for run in runs if (s := run.score(suite, category)))
+        cells = "".join(f"<td>{share(_right(run, suite, category))}</td>" for run in runs)
+        total = ' class="total"' if category == TOTAL else ""
+        rows.append(
+            f"<tr{total}><th>{escape(suite)}</th><th>{escape(category)}</th><td>{score.cases}</td>"
+            f"{cells}{told.get((suite, category), '')}</tr>"
+        )
+    heads = "".join(f"<th>{escape(run.name)}</th>" for run in runs)
+    if told:
+        heads += "<th>points</th><th>95 %</th><th>gained / lost</th><th>p</th>"
     return (
-        "<table><thead><tr><th>category</th><th></th><th>before</th><th>after</th>"
-        f"<th>points</th>{'<th>after, not held</th>' if shown.free else ''}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody>"
-        "<caption>Before and after, calls were held to their tools' schemas while they were "
-        "generated, as a server does; not held: the tuned model without that. In "
-        "brackets, and as brackets on the bars: Wilson's 95 % intervals. Each line counts only "
-        "what the line above it lets pass.</caption></table>"
+        f'<div class="wide"><table id="scores"><thead><tr><th>suite</th><th>category</th>'
+        f"<th>cases</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody><caption>In brackets, "
+        "and as brackets on the bars: 95 % intervals (bootstrap).</caption></table></div>"
     )
 
 
-def _unheld(report: Report | None, category: str) -> tuple[str, str, str]:
-    """The cells of a category with calls that were not held; empty where that was not measured."""
-    if report is None:
-        return ("", "", "")
-    found = report.score(category)
-    shares = (found.format, found.function, found.arguments)
-    one, two, three = (f"<td>{_share(share)}</td>" for share in shares)
-    return (one, two, three)
-
-
-def _share(share: Share) -> str:
-    low, high = share.interval
+def _marks(runs: Sequence[Run]) -> str:
+    """All further measures, folded away."""
+    rows: list[str] = []
+    for suite, category in _lines(runs):
+        found = [run.score(suite, category) for run in runs]
+        names = dict.fromkeys(name for s in found if s for name in s.marks if name != RIGHT)
+        for name in names:
+            cells = "".join(
+                f"<td>{in_words(s.marks[name]) if s and name in s.marks else ''}</td>"
+                for s in found
+            )
+            rows.append(
+                f"<tr><th>{escape(suite)}</th><th>{escape(category)}</th><td>{escape(name)}</td>"
+                f"{cells}</tr>"
+            )
+    if not rows:
+        return ""
+    heads = "".join(f"<th>{escape(run.name)}</th>" for run in runs)
     return (
-        f'{in_words(share)}<span class="bar"><i style="width:{100 * share.value:.1f}%"></i>'
-        f'<b style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></b></span>'
+        '<details class="wide"><summary>Further measures</summary><table id="marks"><thead><tr>'
+        f"<th>suite</th><th>category</th><th>measure</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></details>"
     )
 
 
-def _pair(before: Result, after: Result) -> str:
-    case = before.case
-    names = ", ".join(str(function["name"]) for function in case.functions)
-    tools = "\n".join(dump(tool.spec) for tool in case.conversation.tools)
-    said = "".join(
-        f"<p>{escape(message.text)}</p>"
-        for message in case.conversation.messages
-        if message.role is Role.USER
-    )
+def _cases(runs: Sequence[Run]) -> list[Shown]:
+    """Every case that went wrong in a run, with what each run made of it."""
+    found = [{outcome.key: outcome for outcome in run.outcomes} for run in runs]
+    keys = dict.fromkeys(key for outcomes in found for key in outcomes)
+    shown: list[Shown] = []
+    for key in keys:
+        sides = [(run.name, own.get(key)) for run, own in zip(runs, found, strict=True)]
+        if any(outcome and not outcome.right for _, outcome in sides):
+            shown.append(Shown(sides))
+    return shown
+
+
+def _options(cases: Sequence[Shown]) -> str:
+    names = dict.fromkeys(case.category for case in cases)
+    return "".join(f"<option>{escape(name)}</option>" for name in names)
+
+
+def _kinds(cases: Sequence[Shown]) -> str:
+    names = sorted({kind for case in cases for kind in case.kinds})
+    return "".join(f"<option>{escape(name)}</option>" for name in names)
+
+
+def _changes(runs: Sequence[Run]) -> str:
+    if len(runs) < 2:
+        return ""
     return (
-        f'<div class="case">{said}<details class="tools"><summary>{escape(case.name)}, tools: '
-        f"{escape(names)}</summary><pre>{escape(tools)}</pre>"
-        f"<pre>accepted: {_gold(case)}</pre></details>"
-        f'<div class="pair">{_side("before", before)}{_side("after", after)}</div></div>'
+        '<label>change <select id="change"><option value="">all</option><option>gained</option>'
+        "<option>lost</option><option>neither</option></select></label>"
     )
-
-
-def _side(label: str, result: Result) -> str:
-    verdict = "right" if result.arguments else "wrong"
-    body = "".join(f"<pre>{_call(call)}</pre>" for call in result.reply.calls)
-    said = result.reply.content.strip() if result.reply.calls else result.text.strip()
-    if said:
-        body = f"<pre>{escape(said)}</pre>{body}"
-    why = "" if result.arguments else f'<div class="why">{escape(result.verdict.reason)}</div>'
-    return f'<div class="side {verdict}"><h3>{label}: {verdict}</h3>{body}{why}</div>'
-
-
-def _call(call: ToolCall) -> str:
-    """A call in colours: its name, the arguments' names, their values."""
-    arguments = ", ".join(
-        f'<span class="key">{escape(name)}</span>=<span class="value">{escape(dump(value))}</span>'
-        for name, value in call.arguments.items()
-    )
-    return f'<span class="name">{escape(call.name)}</span>({arguments})'
-
-
-def _gold(case: Case) -> str:
-    return "; ".join(f"{escape(g.name)}({escape(_values(g.arguments))})" for g in case.gold)
-
-
-def _values(arguments: Any) -> str:
-    return ", ".join(f"{name}: {dump(list(values))}" for name, values in arguments.items())

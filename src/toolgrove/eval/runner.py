@@ -6,67 +6,59 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import Field
-
-from toolgrove.config.settings import CommandSettings
 from toolgrove.core.errors import EvalError
-from toolgrove.core.messages import JSON
-from toolgrove.eval.asking import Subject, ask, dialect_name
-from toolgrove.eval.cases import Case, Result, sample
-from toolgrove.eval.metrics import Score, Share, score
-from toolgrove.eval.store import Store
+from toolgrove.core.messages import JSON, Conversation, Message, Role, Tool
+from toolgrove.eval.journal import Journal
+from toolgrove.eval.measures import Score, in_words, score
+from toolgrove.eval.outcome import RIGHT, Outcome
+from toolgrove.eval.play import in_batches, in_threads
+from toolgrove.eval.settings import EvalSettings
+from toolgrove.eval.speakers import EngineSpeaker, Speaker, dialect_name
+from toolgrove.eval.suite import Prepared, Task, suites
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 CASES_FILE = "cases.jsonl"
 REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
+
+_NO_PART = frozenset(
+    {
+        *("output_dir", "batch_size", "categories", "suite", "dataset", "datasets", "limit"),
+        *("seed", "parallel", "api_key", "evalscope", "evalscope_args", "world_timeout_s"),
+    }
+)
+"""Settings that choose cases, or change nothing in an answer."""
+
+_PROBE = Conversation(
+    (Message(Role.USER, "Hello"), Message(Role.ASSISTANT, "Hello.")),
+    (
+        Tool(
+            {
+                "type": "function",
+                "function": {
+                    "name": "look_up",
+                    "description": "Looks a word up.",
+                    "parameters": {
+                        "type": "object",
+                        "properties": {"word": {"type": "string", "description": "The word."}},
+                        "required": ["word"],
+                    },
+                },
+            }
+        ),
+    ),
+)
+"""What every dialect that is measured has to show: a tool on offer."""
 
 _log = logging.getLogger(__name__)
-
-
-class EvalSettings(CommandSettings):
-    """What to measure, and how."""
-
-    model: str
-    """The model: a folder, hf:org/name, ms:org/name or pypi:package."""
-
-    adapters: list[Path] = []
-    """Folders of trained adapters; the first one is switched on."""
-
-    template: str | None = None
-    """Chat template by name; left out, it is found from the model's folder; jinja: the folder's
-    own, whatever it is."""
-
-    agent_template: str | None = None
-    """How tools and calls are written, by name; left out, as the model's own template does."""
-
-    categories: list[str] = Field(default=["simple_python", "multiple"], min_length=1)
-    """Categories of cases; simple_python#120 takes 120 of them, drawn by the seed."""
-
-    seed: int = 42
-    """Seed that draws the cases."""
-
-    max_new_tokens: int = Field(default=512, ge=1)
-    """Longest reply in tokens; a reply that does not end by itself counts as badly formed."""
-
-    strict: bool = False
-    """Hold calls to their tools' schemas while they are generated (needs the extra grammar)."""
-
-    batch_size: int = Field(default=64, ge=1)
-    """Cases between two writes to disk; an interrupted run goes on from the last write."""
-
-    torch_dtype: str = "auto"
-    """Number format to compute in; auto takes the fastest sound one of this device."""
-
-    output_dir: Path = Path("output/eval")
-    """Folder for cases.jsonl (every prompt, reply and verdict) and report.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +68,14 @@ class Report:
     model: str
     dialect: str
     scores: list[Score]
-    results: list[Result]
+    outcomes: list[Outcome]
     seconds: float
     cpu_seconds: float
 
-    def score(self, category: str) -> Score:
-        """The score of one category; ``total`` is the one of all."""
+    def score(self, category: str, suite: str | None = None) -> Score:
+        """The score of one category; ``total`` is the one of all of a suite."""
         for found in self.scores:
-            if found.category == category:
+            if found.category == category and suite in (None, found.suite):
                 return found
         known = ", ".join(found.category for found in self.scores)
         raise EvalError(f'nothing was measured for "{category}"', hint=f"measured: {known}")
@@ -93,64 +85,134 @@ class Report:
         return {
             "model": self.model,
             "dialect": self.dialect,
-            "interval": "Wilson, 95 %",
+            "interval": "bootstrap, 95 % (Wilson where all cases agree)",
             "scores": [found.as_json() for found in self.scores],
             "seconds": round(self.seconds, 1),
             "cpu_seconds": round(self.cpu_seconds, 1),
         }
 
 
-def run_eval(settings: EvalSettings) -> Report:
-    """Measures a model as the settings say; writes cases.jsonl and report.json.
+class Subject(NamedTuple):
+    """What is measured: its name, the dialect in words, what decides its answers, and how to get
+    the one who answers (it is loaded only where a case is to be asked)."""
 
-    Cases that an earlier run with the same settings answered are not asked again.
+    name: str
+    dialect: str
+    identity: JSON
+    speaker: Callable[[], Speaker]
+
+
+def run_eval(settings: EvalSettings, *, subject: Subject | None = None) -> Report:
+    """Measures a model as the settings say; writes cases.jsonl, report.json and report.html.
+
+    Cases that an earlier run with the same settings finished are not asked again. ``subject``:
+    what is measured, where it is not the model or the server of the settings.
     """
-    from toolgrove.eval.bfcl import load_checker, wheel
+    clock, cpu = time.monotonic(), cpu_seconds()
+    asked = subject or (_server(settings) if settings.url else _local(settings))
+    prepared = [suites.get(name)(settings) for name in dict.fromkeys(settings.suite)]
+    try:
+        tasks = [task for suite in prepared for task in suite.tasks]
+        outcomes = _played(settings, asked, tasks)
+    finally:
+        _close(prepared)
+    spent = time.monotonic() - clock, cpu_seconds() - cpu
+    report = Report(asked.name, asked.dialect, score(outcomes), outcomes, *spent)
+    _write(settings.output_dir, report)
+    return report
+
+
+def _played(settings: EvalSettings, asked: Subject, tasks: Sequence[Task]) -> list[Outcome]:
+    """The outcomes of the tasks, in their order: those that are kept, and the others."""
+    if not tasks:
+        raise EvalError("there is no case to play", hint="choose another suite or data set")
+    with Journal(settings.output_dir / CASES_FILE, asked.identity) as journal:
+        found = {outcome.key: outcome for outcome in journal.kept}
+        missing = [task for task in tasks if task.key not in found]
+        if len(missing) < len(tasks):
+            _log.info("%d of %d cases are finished already", len(tasks) - len(missing), len(tasks))
+        if missing:
+            speaker = asked.speaker()
+            with _progress(len(missing)) as step:
+                try:
+                    for ended in _rounds(settings, speaker, missing):
+                        journal.add(ended)
+                        found |= {outcome.key: outcome for outcome in ended}
+                        step(len(ended))
+                except KeyboardInterrupt:
+                    left = sum(task.key not in found for task in tasks)
+                    _log.warning("%d cases are left: the same command goes on with them", left)
+                    raise
+    return [found[task.key] for task in tasks]
+
+
+def _rounds(
+    settings: EvalSettings, speaker: Speaker, tasks: Sequence[Task]
+) -> Iterator[list[Outcome]]:
+    """The outcomes as they come; tasks with the longest prompts first, so that batches are even."""
+    for live in dict.fromkeys(task.live for task in tasks):
+        alike = sorted((t for t in tasks if t.live == live), key=lambda task: -task.size)
+        plays = (task.begin() for task in alike)
+        if settings.url:
+            yield from in_threads(plays, speaker, min(settings.parallel, live or len(alike)))
+        else:
+            yield from in_batches(plays, speaker, min(settings.batch_size, live or len(alike)))
+
+
+def _local(settings: EvalSettings) -> Subject:
+    from toolgrove.encoding.encode import refuse_losses
     from toolgrove.models.load import fetch_model
     from toolgrove.templates.detect import dialect_in
 
-    clock, cpu = time.monotonic(), cpu_seconds()
-    benchmark = wheel()
-    cases = chosen_cases(settings, benchmark)
+    if settings.model is None:
+        raise EvalError("nothing to measure", hint="give --model, or --url of a server")
     folder = fetch_model(settings.model)
     dialect = dialect_in(folder, settings.template, settings.agent_template)
+    refuse_losses(_PROBE, dialect)
     name = dialect_name(dialect)
-    store = Store(settings.output_dir / CASES_FILE, _identity(settings, name, folder))
-    kept = store.kept(cases)
-    missing = [case for case in cases if case.name not in kept]
-    if kept:
-        _log.info("%d of %d cases are answered already", len(kept), len(cases))
-    if missing:
+
+    def speaker() -> Speaker:
         from toolgrove.encoding.tokenizer import load_tokenizer
         from toolgrove.engine.local import LocalEngine
 
         adapters = {path.name: path for path in settings.adapters}
         engine = LocalEngine.load(folder, adapters, dtype=settings.torch_dtype)
-        subject = Subject(engine, dialect, load_tokenizer(folder), settings.strict)
-        checker = load_checker(benchmark)
-        for batch in _batches(missing, settings.batch_size):
-            results = list(ask(subject, checker, batch, settings.max_new_tokens))
-            store.add(results)
-            kept.update({result.case.name: result for result in results})
-    results = [kept[case.name] for case in cases]
-    spent = time.monotonic() - clock, cpu_seconds() - cpu
-    report = Report(settings.model, name, score(results), results, *spent)
-    _write(settings.output_dir / REPORT_FILE, report)
-    return report
+        return EngineSpeaker(
+            engine,
+            dialect,
+            load_tokenizer(folder),
+            settings.max_new_tokens,
+            settings.strict,
+            engine.context,
+        )
+
+    return Subject(settings.model, name, _identity(settings, name, folder), speaker)
 
 
-def chosen_cases(settings: EvalSettings, benchmark: Path) -> list[Case]:
-    """The cases of the categories, each category drawn by the same seed."""
-    from toolgrove.eval.bfcl import load_cases
+def _server(settings: EvalSettings) -> Subject:
+    from toolgrove.eval.remote import UrlSpeaker
 
-    cases: list[Case] = []
-    for spec in settings.categories:
-        category, _, count = spec.partition("#")
-        if "#" in spec and not (count.isdecimal() and int(count)):
-            raise EvalError(f'"{spec}": not a number of cases', hint="write simple_python#120")
-        found = load_cases(benchmark, category)
-        cases += sample(found, int(count) if count else None, settings.seed)
-    return cases
+    own = {
+        "model": settings.model,
+        "adapters": settings.adapters,
+        "strict": settings.strict,
+        "template": settings.template,
+        "agent_template": settings.agent_template,
+    }
+    for name in (name for name, given in own.items() if given):
+        raise EvalError(
+            f"--{name} says nothing of a server",
+            hint="the server has its own; --served_model names the model there",
+        )
+    speaker = UrlSpeaker(
+        str(settings.url),
+        settings.served_model,
+        api_key=settings.api_key,
+        max_new_tokens=settings.max_new_tokens,
+    )
+    values = settings.model_dump(mode="json", exclude=set(_NO_PART))
+    identity = {**values, "served_model": speaker.model}
+    return Subject(f"{speaker.model} at {speaker.url}", "the server's", identity, lambda: speaker)
 
 
 def table(report: Report) -> Table:
@@ -158,21 +220,22 @@ def table(report: Report) -> Table:
     from rich.table import Table
 
     shown = Table(title=f"{report.model}, {report.dialect}", title_justify="left")
+    shown.add_column("suite")
     shown.add_column("category")
     shown.add_column("cases", justify="right")
-    for column in ("valid format", "right function", "right arguments"):
-        shown.add_column(column, justify="right")
+    shown.add_column("right", justify="right")
+    shown.add_column("further")
     for found in report.scores:
-        shares = [in_words(share) for share in (found.format, found.function, found.arguments)]
-        shown.add_row(found.category, str(found.cases), *shares)
-    shown.caption = "In brackets: Wilson's 95 % intervals."
+        further = ", ".join(
+            f"{name} {100 * measure.value:.1f}"
+            for name, measure in found.marks.items()
+            if name != RIGHT
+        )
+        shown.add_row(
+            found.suite, found.category, str(found.cases), in_words(found[RIGHT]), further
+        )
+    shown.caption = "In brackets: 95 % intervals (bootstrap)."
     return shown
-
-
-def in_words(share: Share) -> str:
-    """``61.7 % [52.7, 69.9]``."""
-    low, high = share.interval
-    return f"{100 * share.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def cpu_seconds() -> float:
@@ -183,22 +246,12 @@ def cpu_seconds() -> float:
 
 def _identity(settings: EvalSettings, dialect: str, folder: Path) -> JSON:
     """What decides a reply: an answer of another identity must not be taken for this one's."""
-    values = settings.model_dump(mode="json", exclude={"output_dir", "batch_size", "categories"})
+    values = settings.model_dump(mode="json", exclude=set(_NO_PART))
     files = [
         file for home in (folder, *settings.adapters) for file in sorted(home.glob("*.safetensors"))
     ]
     weights = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return {**values, "dialect": dialect, "weights": weights}
-
-
-def _batches(cases: list[Case], size: int) -> Iterator[list[Case]]:
-    """Batches of cases of like length, the longest first, counted on a progress bar."""
-    ordered = sorted(cases, key=lambda case: -len(json.dumps(case.functions) + case.question))
-    with _progress(len(ordered)) as step:
-        for start in range(0, len(ordered), size):
-            batch = ordered[start : start + size]
-            yield batch
-            step(len(batch))
 
 
 @contextmanager
@@ -212,6 +265,18 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-def _write(file: Path, report: Report) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+def _close(prepared: Sequence[Prepared]) -> None:
+    for suite in prepared:
+        suite.close()
+
+
+def _write(folder: Path, report: Report) -> None:
+    from toolgrove.eval.report import Fact, Page, Run, page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False) + "\n"
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
+    facts = [Fact("model", report.model), Fact("dialect", report.dialect)]
+    runs = [Run("this model", report.scores, report.outcomes)]
+    shown = Page("How well a model calls tools", facts, runs)
+    (folder / PAGE_FILE).write_text(page(shown), encoding="utf-8", errors="backslashreplace")

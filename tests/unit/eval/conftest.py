@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from toolgrove.core.messages import Reply, ToolCall
 from toolgrove.eval.bfcl import load_cases
-from toolgrove.eval.cases import Case, Result, Verdict
+from toolgrove.eval.bfcl_turns import DOCUMENTS
+from toolgrove.eval.cases import Case
+from toolgrove.eval.outcome import Outcome
 
 AREA = {
     "name": "geometry.area",
@@ -46,6 +47,80 @@ def ast_checker(functions, made, gold, language, category, model):
             if value + 0 not in accepted[key]:
                 return {"valid": False, "error": [f"wrong {key}"], "error_type": "value"}
     return {"valid": True, "error": []}
+"""
+
+ADD = {
+    "name": "add",
+    "description": "Adds to the sum.",
+    "parameters": {
+        "type": "dict",
+        "properties": {"number": {"type": "integer", "description": "What to add."}},
+        "required": ["number"],
+    },
+}
+TALK = {
+    "id": "multi_turn_base_0",
+    "question": [
+        [{"role": "user", "content": "Add 2 and 3."}],
+        [{"role": "user", "content": "Now 4 more."}],
+    ],
+    "initial_config": {"MathAPI": {"sum": 10}},
+    "involved_classes": ["MathAPI"],
+}
+WORLD = """
+import copy, os, socket, subprocess, time
+
+class MathAPI:
+    def __init__(self, sum):
+        self.sum = sum
+    def add(self, number):
+        self.sum += number
+        print("{}")
+        return self.sum
+    def hang(self):
+        time.sleep(60)
+    def die(self):
+        os._exit(3)
+    def grow(self):
+        return len(bytearray(16 << 30))
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", 9), 1)
+    def start(self):
+        return subprocess.run(["true"])
+    def write(self, path):
+        return open(path, "w")
+    def read(self, path):
+        return open(path).read()
+
+def execute_multi_turn_func_call(
+    calls, config, classes, model, name, long_context=False, is_evaL_run=False
+):
+    kept = f"{model}{'_eval' if is_evaL_run else ''}_{name}_instance"
+    if kept not in globals():
+        globals()[kept] = MathAPI(**copy.deepcopy(config["MathAPI"]))
+    results = []
+    for call in calls:
+        try:
+            results.append(str(eval(call, {n: getattr(globals()[kept], n) for n in dir(MathAPI)})))
+        except Exception as error:
+            results.append(f"Error during execution: {error}")
+    return results, {"MathAPI": globals()[kept]}
+"""
+TURNS_CHECKER = """
+from bfcl_eval.eval_checker.multi_turn_eval.multi_turn_utils import execute_multi_turn_func_call
+
+def multi_turn_checker(turns, wanted, entry, category, model):
+    for number, (turn, right) in enumerate(zip(turns, wanted)):
+        sums = []
+        for name, steps in ((model, turn), (model + "_gold", [right])):
+            for step in [[], *steps]:
+                _, made = execute_multi_turn_func_call(
+                    step, entry["initial_config"], [], name, entry["id"], is_evaL_run=True
+                )
+            sums.append(made["MathAPI"].sum)
+        if sums[0] != sums[1]:
+            return {"valid": False, "error_message": f"turn {number}", "error_type": "state"}
+    return {"valid": True}
 """
 
 
@@ -94,11 +169,21 @@ def wheel(tmp_path: Path) -> Path:
             {"id": "exec_simple_1", "ground_truth": ["swap(pair=(1/3, 1))"]},
         ],
     )
-    for package in (home, home / "constants", home / "eval_checker/ast_eval"):
+    turns = home / "eval_checker" / "multi_turn_eval"
+    for package in (home, home / "constants", home / "eval_checker/ast_eval", turns):
         package.mkdir(parents=True, exist_ok=True)
-    (home / "constants" / "enums.py").write_text("class Language:\n    PYTHON = 'python'\n")
+    (home / "constants" / "enums.py").write_text(
+        "from enum import Enum\nclass Language(Enum):\n    PYTHON = 'python'\n"
+    )
     (home / "constants" / "model_config.py").write_text("raise ImportError('vendors')\n")
     (home / "eval_checker" / "ast_eval" / "ast_checker.py").write_text(AST_CHECKER)
+    (turns / "multi_turn_utils.py").write_text(WORLD)
+    (turns / "multi_turn_checker.py").write_text(TURNS_CHECKER)
+    write_rows(data / "BFCL_v4_multi_turn_base.json", [TALK])
+    answer = {"id": TALK["id"], "ground_truth": [["add(2)", "add(number=3)"], ["add(number=4)"]]}
+    write_rows(data / "possible_answer" / "BFCL_v4_multi_turn_base.json", [answer])
+    for document in DOCUMENTS.values():
+        write_rows(data / "multi_turn_func_doc" / f"{document}.json", [ADD])
     return home.parent
 
 
@@ -108,13 +193,23 @@ def cases(wheel: Path) -> list[Case]:
 
 
 @pytest.fixture
-def result_of() -> Callable[[Case, bool], Result]:
-    """Makes a result of a case, right or wrong."""
-    return _result
+def outcome_of() -> Callable[..., Outcome]:
+    """Makes an outcome, right or wrong."""
+    return _outcome
 
 
-def _result(case: Case, right: bool) -> Result:
-    text = "said <b>&</b>"
-    call = ToolCall(case.gold[0].name, {"width": 3, "note": "<script>"})
-    reply = Reply(None, "", (call,)) if right else Reply(None, text)
-    return Result(case, "prompt", text, reply, right, right, Verdict(right, "" if right else "no"))
+def _outcome(name: str, right: bool, **more) -> Outcome:
+    call = {"name": "geometry.area", "arguments": {"width": 3, "note": "<script>"}}
+    said = {"role": "assistant", "content": "said <b>&</b>", "tool_calls": [{"function": call}]}
+    given = {
+        "suite": "bfcl",
+        "category": "simple_python",
+        "marks": {"right": float(right), "format": 1.0},
+        "reason": "" if right else "no <i>way</i>",
+        "kind": "" if right else "value",
+        "expected": "geometry.area(width: [4])",
+        "messages": [{"role": "user", "content": f"Question {name}?"}, said],
+        "asked": 1,
+        "tools": [{"type": "function", "function": AREA}],
+    }
+    return Outcome(name=name, **{**given, **more})

@@ -1,14 +1,21 @@
 """The benchmark's cases and checker, on a stand-in of its wheel and on the real one."""
 
 import sys
+from datetime import date
 
 import pytest
 
 from toolgrove.core.errors import DataError, EvalError
 from toolgrove.core.messages import ToolCall
 from toolgrove.eval.bfcl import json_schema, load_cases, load_checker, wheel
+from toolgrove.eval.bfcl_turns import MULTI_TURN, load_turns
 from toolgrove.eval.cases import Case
+from toolgrove.eval.gold import GoldSpeaker, gold_of_turns
 from toolgrove.eval.labels import label
+from toolgrove.eval.play import play_alone
+from toolgrove.eval.suites.bfcl import play_turns
+from toolgrove.eval.worlds import Worlds
+from toolgrove.templates.dialect import dialect
 
 
 def test_cases_have_question_tools_and_accepted_values(cases) -> None:
@@ -79,7 +86,10 @@ def test_broken_wheel_is_told(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("category", "count"), [("simple_python", 400), ("multiple", 200)])
+@pytest.mark.parametrize(
+    ("category", "count"),
+    [("simple_python", 400), ("multiple", 200), ("parallel", 200), ("simple_javascript", 50)],
+)
 def test_real_checker_accepts_labels_made_from_its_answers(category: str, count: int) -> None:
     folder = wheel()
     checker = load_checker(folder)
@@ -90,3 +100,35 @@ def test_real_checker_accepts_labels_made_from_its_answers(category: str, count:
         return checker.check(case, label(case).calls).right
 
     assert sum(map(accepted, cases)) >= count - 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("category", MULTI_TURN)
+def test_right_conversations_are_right_in_the_real_worlds(category: str) -> None:
+    """Written and read in a dialect, run in the worlds, twice each: nothing stays behind."""
+    folder = wheel()
+    worlds = Worlds(folder)
+    cases = load_turns(folder, category)
+    assert len(cases) == 200
+    for case in cases[:10] * 2:
+        speaker = GoldSpeaker(dialect("qwen3", today=date(2026, 1, 15)), gold_of_turns(case))
+        found = play_alone(play_turns(case, worlds), speaker)
+        assert found.right, found.reason
+    worlds.close()
+
+
+@pytest.mark.slow
+def test_a_function_that_is_kept_back_comes_with_its_turn() -> None:
+    case = load_turns(wheel(), "multi_turn_miss_func")[0]
+    ((turn, (late,)),) = case.added.items()
+    assert late.name not in {tool.name for tool in case.tools}
+    assert "updated some more functions" in case.turns[turn][0].text
+
+
+@pytest.mark.slow
+def test_java_and_javascript_arguments_are_shown_as_source_text() -> None:
+    case = load_cases(wheel(), "simple_java")[1]
+    shown = case.conversation.tools[0].parameters["properties"]
+    assert {schema["type"] for schema in shown.values()} == {"string"}
+    assert "This is Java boolean type parameter" in shown["useShortName"]["description"]
+    assert case.functions[0]["parameters"]["properties"]["useShortName"]["type"] == "boolean"

@@ -1,11 +1,13 @@
 """Drawing cases, judging replies, telling overlap, choosing labels."""
 
+from dataclasses import replace
+
 import pytest
 
 from toolgrove.core.errors import EvalError
 from toolgrove.core.messages import Conversation, Message, Reply, Role, ToolCall
 from toolgrove.eval.bfcl import load_checker, tool
-from toolgrove.eval.cases import Accepted, Case, judge, sample
+from toolgrove.eval.cases import Accepted, Case, judge, sample, verdict
 from toolgrove.eval.labels import is_grounded, label
 from toolgrove.eval.overlap import part
 
@@ -55,6 +57,17 @@ def test_where_no_tool_fits_silence_is_right(wheel) -> None:
     checker = load_checker(wheel)
     assert judge(idle, Reply(None, "La."), ended=True, checker=checker)[2].right
     assert not judge(idle, Reply(None, "", (RIGHT,)), ended=True, checker=checker)[2].right
+    assert verdict(idle, (), checker).right
+    assert not verdict(idle, (RIGHT,), checker).right
+
+
+def test_where_any_call_will_do_silence_is_wrong(wheel) -> None:
+    eager = replace(case("Sing!", function("f", "F.")), any_call=True)
+    checker = load_checker(wheel)
+    for calls, right in (((RIGHT,), True), ((), False)):
+        reply = Reply(None, "", calls)
+        assert judge(eager, reply, ended=True, checker=checker)[2].right is right
+        assert verdict(eager, calls, checker).right is right
 
 
 def test_overlap_by_name_description_or_question() -> None:

@@ -1,73 +1,99 @@
-"""The page and the terminal table."""
+"""The page of a run, of two runs, and the terminal tables."""
 
 import io
 import json
-from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
 
-from toolgrove.eval.cases import Case
+from toolgrove.cli.main import main
+from toolgrove.eval.compare import compare, comparison_table
 from toolgrove.eval.curve import Point, curve, smooth
-from toolgrove.eval.metrics import score
-from toolgrove.eval.report import Fact, Page, page, side_by_side
+from toolgrove.eval.journal import Journal
+from toolgrove.eval.measures import score
+from toolgrove.eval.report import Fact, Page, Run, comparison_page, page
 from toolgrove.eval.runner import Report, table
 
 
 class _Tags(HTMLParser):
-    """Collects scripts and links, and checks that tags close."""
+    """Checks that tags close and that nothing is fetched."""
+
+    void = ("meta", "br", "path", "line", "input")
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.seen: set[str] = set()
 
     def handle_starttag(self, tag, attrs) -> None:
-        self.seen.add(tag)
         assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag not in ("meta", "br", "path", "line"):
+        assert tag != "b" or attrs
+        if tag not in self.void:
             self.open.append(tag)
 
     def handle_endtag(self, tag) -> None:
-        if tag not in ("path", "line"):
+        if tag not in self.void:
             assert self.open.pop() == tag
 
 
-@pytest.fixture
-def report(result_of) -> Callable[[list[Case], bool], Report]:
-    """Makes a report in which every case is right, or every case wrong."""
-
-    def make(cases: list[Case], right: bool) -> Report:
-        results = [result_of(case, right) for case in cases]
-        return Report("tiny", "chatml + hermes (0)", score(results), results, 1.0, 2.0)
-
-    return make
+def run(name: str, outcomes) -> Run:
+    return Run(name, score(outcomes), outcomes)
 
 
-def test_page_is_standalone_and_escapes(cases, report) -> None:
-    losses = [Point(step, 2.0 / step) for step in range(1, 30)]
-    facts = [Fact("model", "<tiny>")]
-    before, after, free = (report(cases, right) for right in (False, True, False))
-    html = page(Page("Demo", facts, before, after, free, losses))
+def read(html: str) -> str:
     reader = _Tags()
     reader.feed(html)
     assert reader.open == []
-    assert "script" not in reader.seen
+    return html
+
+
+def test_page_is_standalone_and_escapes(outcome_of) -> None:
+    before = [outcome_of(str(n), False) for n in range(2)]
+    after = [outcome_of(str(n), True) for n in range(2)]
+    losses = [Point(step, 2.0 / step) for step in range(1, 30)]
+    runs = [run("before", before), run("after <b>", after), run("free", before)]
+    html = read(page(Page("Demo", [Fact("model", "<tiny>")], runs, losses, ("A note.",))))
     assert "&lt;tiny&gt;" in html
     assert "&lt;script&gt;" in html
+    assert html.count("<script>") == 1
     assert "100.0 % [34.2, 100.0]" in html
     assert "+100.0" in html
-    assert "after, not held" in html
-    assert "after, not held" not in page(Page("Demo", facts, before, after, None, losses))
-    assert html.count("100.0 % [34.2, 100.0]") * 2 == html.count("0.0 % [0.0, 65.8]")
+    assert "training loss" in html
+    assert html.count('data-change="gained"') == 2
 
 
-def test_conversations_are_drawn_blindly(cases, report) -> None:
-    before, after = report(cases * 20, False), report(cases * 20, True)
-    drawn = [pair[0].case for pair in side_by_side(before, after)]
-    assert drawn == [pair[1].case for pair in side_by_side(after, before)]
-    assert len(drawn) == 10
+def test_only_what_went_wrong_is_shown(outcome_of) -> None:
+    outcomes = [outcome_of("fine", True), outcome_of("bad", False)]
+    html = read(page(Page("One", [], [run("m", outcomes)])))
+    assert "Question bad?" in html
+    assert "Question fine?" not in html
+    assert "no &lt;i&gt;way&lt;/i&gt;" in html
+    assert 'id="change"' not in html
+    assert read(page(Page("None", [], [run("m", outcomes[:1])])))
+
+
+def test_a_long_message_is_cut_and_told(outcome_of) -> None:
+    long = outcome_of("x", False, messages=[{"role": "user", "content": "a" * 9000}])
+    html = read(page(Page("Long", [], [run("m", [long])])))
+    assert "(3000 more characters)" in html
+    assert len(html) < 40_000
+
+
+def test_two_folders_are_compared(outcome_of, tmp_path, capsys) -> None:
+    for name, right in (("base", 3), ("tuned", 9)):
+        outcomes = [outcome_of(str(n), n < right) for n in range(10)]
+        with Journal(tmp_path / name / "cases.jsonl", {"model": name}) as journal:
+            journal.add(outcomes)
+    words = ["eval", "--compare", str(tmp_path / "base"), str(tmp_path / "tuned")]
+    assert main([*words, "--output_dir", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first"], found["second"], found["cases"]) == ("base", "tuned", 10)
+    assert found["differences"][0]["p"] == pytest.approx(2 / 2**6)
+    assert "+60.0" in read((tmp_path / "out" / "compare.html").read_text())
+    assert main([*words[:-1], "--output_dir", str(tmp_path / "out")]) == 2
+    assert "two folders" in capsys.readouterr().err
+    assert main([*words[:-1], str(tmp_path / "none")]) == 2
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_curve_of_one_point_and_of_zero_loss() -> None:
@@ -75,8 +101,14 @@ def test_curve_of_one_point_and_of_zero_loss() -> None:
     assert smooth([Point(1, 1.0), Point(2, 3.0)], 1) == [Point(1, 2.0), Point(2, 2.0)]
 
 
-def test_table_and_json(cases, report) -> None:
+def test_tables_and_json(outcome_of) -> None:
+    outcomes = [outcome_of("a", True), outcome_of("b", False)]
+    report = Report("tiny", "chatml + hermes (0)", score(outcomes), outcomes, 1.0, 2.0)
+    compared = compare(("A", "B"), outcomes, outcomes)
     out = io.StringIO()
-    Console(width=140, file=out).print(table(report(cases, True)))
+    Console(width=140, file=out).print(table(report))
+    Console(width=140, file=out).print(comparison_table(compared))
     assert "simple_python" in out.getvalue()
-    assert json.loads(json.dumps(report(cases, True).as_json()))["scores"][0]["cases"] == 2
+    assert "format 100.0" in out.getvalue()
+    assert json.loads(json.dumps(report.as_json()))["scores"][0]["cases"] == 2
+    assert read(comparison_page(compared, [score(outcomes)] * 2))

@@ -1,0 +1,1 @@
+"""Suites of cases: one file each, found by a scan of this folder."""
