@@ -9,24 +9,25 @@ from toolgrove.core.errors import TemplateError, did_you_mean
 from toolgrove.core.messages import JSON, Tool, tool_names
 from toolgrove.templates.base import AgentTemplate
 from toolgrove.templates.expressible import Expressible, expressible
+from toolgrove.templates.free_text import with_shared_texts
 from toolgrove.templates.grammar import (
     Grammar,
     Opening,
     any_text,
+    called,
     choice,
     optional,
-    pattern,
     rules_of,
     sequence,
     text_until,
 )
 from toolgrove.templates.json_calls import arguments_of
 from toolgrove.templates.notations import SPACED_JSON
-from toolgrove.templates.rules import Rules
+from toolgrove.templates.rules import Rules, literal
 from toolgrove.templates.values import Window
 from toolgrove.templates.writing import Traits
 
-_SPACE = r"[ \t\r\n]{0,8}"
+_SPACE = 'Regex("[ \\t\\r\\n]{0,8}")'
 """white space before what must come: bounded, so that no model goes on with it for ever"""
 
 _AUTO, _REQUIRED, _NONE = "auto", "required", "none"
@@ -98,7 +99,7 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         body = sequence(optional(choice(ends)), body) if ends else body
     if ends:
         body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
-    whole = _after_thinking(body, chat, request.prompt)
+    whole = with_shared_texts(_after_thinking(body, chat, request.prompt))
     return Constraint({"type": "structural_tag", "format": whole}, notes)
 
 
@@ -135,14 +136,19 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
 
 def _at_once(openings: Sequence[Opening]) -> JSON:
     """Calls without text before them; white space may stand there, as some families write it."""
-    return sequence(pattern(_SPACE), choice([sequence(o.mark, o.rest) for o in openings]))
+    return choice([sequence(_spaced(o.mark), o.rest) for o in openings])
+
+
+def _spaced(mark: str) -> JSON:
+    """A mark, with white space before it or not."""
+    return rules_of(f"root ::= {_SPACE} {literal(mark)}")
 
 
 def _json(tool: Tool, openings: Sequence[Opening]) -> Constraint:
     """One JSON object like a tool's arguments or, where there are openings, calls instead."""
     rules, notes = Rules(), list[str]()
     root = arguments_of(tool, SPACED_JSON, rules, notes)
-    value = sequence(pattern(_SPACE), rules_of(rules.text(root)))
+    value = rules_of(rules.text(f"{rules.rule(_SPACE)} {root}"))
     return Constraint(choice([value, _at_once(openings)]) if openings else value, tuple(notes))
 
 
@@ -164,8 +170,8 @@ def _body(grammar: Grammar, required: bool, never: Sequence[str]) -> JSON:
     at_once = [sequence(mark, rest) for mark, rest, first in grammar.openings if first]
     later = [opening for opening in grammar.openings if not opening.first]
     if not required and grammar.text is None:
-        return choice([text_until(later, never), *at_once])
-    calls = choice([sequence(mark, rest) for mark, rest, _ in later])
+        return choice([text_until(later, never, grammar.calls), *at_once])
+    calls = grammar.calls or called(later)
     if grammar.text is not None:
         text = grammar.text(never)
     else:
@@ -180,12 +186,12 @@ def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:
         return body
     stops = (chat.stop, *chat.other_stops)
     thought = sequence(any_text([closes, *stops]), closes)
-    opened = sequence(pattern(_SPACE), opens, thought)
+    opened = sequence(_spaced(opens), thought)
     if prompt.rstrip().endswith(closes):
         again = opens in chat.wrappers  # a mark that opens thinking wherever it stands
         return sequence(optional(opened), body) if again else body
     tail = prompt.rpartition(opens)[2] if opens in prompt else None
     if tail is not None and not tail.strip():
         return sequence(thought, body)
-    ways = [opened, sequence(pattern(_SPACE), closes)] if bare else [opened]
+    ways = [opened, _spaced(closes)] if bare else [opened]
     return sequence(optional(choice(ways)), body)

@@ -37,6 +37,7 @@ class Grammar(NamedTuple):
     never: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     text: Callable[[Sequence[str]], JSON] | None = None
+    calls: JSON | None = None
 
 
 def constant(text: str) -> JSON:
@@ -81,11 +82,38 @@ def rules_of(text: str) -> JSON:
     return {"type": "grammar", "grammar": text}
 
 
-def text_until(openings: Sequence[Opening], excludes: Sequence[str] = ()) -> JSON:
-    """Free text and then, maybe, one of the openings with what follows it."""
-    rules: list[Any] = [[opening.mark, opening.rest] for opening in openings]
+def called(openings: Sequence[Opening]) -> JSON:
+    """One of the openings with what follows it."""
+    return choice([sequence(opening.mark, opening.rest) for opening in openings])
+
+
+def text_until(
+    openings: Sequence[Opening], excludes: Sequence[str] = (), calls: JSON | None = None
+) -> JSON:
+    """Free text and then, maybe, one of the openings with what follows it, all of which ``calls``
+    may say as one format.
+
+    The rule of the text names no tool wherever it can: what xgrammar computes for one list of tools
+    then serves the next.
+    """
     kept = [text for text in excludes if text]
+    marks = [opening.mark for opening in openings]
+    if _apart(marks, [*marks, *kept]):
+        text = any_text([*marks, *kept])
+        return sequence(text, optional(calls or called(openings))) if openings else text
+    rules: list[Any] = [[opening.mark, opening.rest] for opening in openings]
     return {"type": "dispatch", "rules": rules, "loop": False, "excludes": kept}
+
+
+def _apart(marks: Sequence[str], barred: Sequence[str]) -> bool:
+    """Whether a mark behind text that holds none of the barred strings is the first of them in the
+    whole: none of them stands in a mark, or ends with what a mark begins with."""
+    return not any(
+        (other != mark and other in mark)
+        or any(other.endswith(mark[:size]) for size in range(1, len(mark)))
+        for mark in marks
+        for other in barred
+    )
 
 
 def line_starts(mark: str) -> list[str]:

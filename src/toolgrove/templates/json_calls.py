@@ -36,14 +36,27 @@ def json_calls(tools: Sequence[Tool], parallel: bool, form: CallForm) -> Calls:
     """One call of any of the tools or, where ``parallel``, several, with valid arguments: keys in
     any order, each once, with the white space of ``SPACED_JSON``."""
     rules, notes = Rules(), list[str]()
-    given = [(tool, arguments_of(tool, SPACED_JSON, rules, notes)) for tool in tools]
+    given = [(tool, spaced_json(tool, rules, notes)) for tool in tools]
+    root = form_of_calls(given, parallel, form, rules)
+    return Calls(rules_of(rules.text(root)), tuple(notes))
+
+
+def form_of_calls(
+    given: Sequence[tuple[Tool, str]], parallel: bool, form: CallForm, rules: Rules
+) -> str:
+    """The body of a rule for one or several calls of the tools, whose arguments are ``given`` as
+    rules."""
     one, first = (
         rules.rule(" | ".join(call(*each) for each in given))
         for call in (form.call, form.first or form.call)
     )
     more = f"({form.between} {one})*" if parallel else ""
-    text = rules.text(f"{form.before} {first} {more} {form.behind}")
-    return Calls(rules_of(text), tuple(notes))
+    return f"{form.before} {first} {more} {form.behind}"
+
+
+def spaced_json(tool: Tool, rules: Rules, notes: list[str]) -> str:
+    """The name of a rule for the arguments of a tool as JSON."""
+    return arguments_of(tool, SPACED_JSON, rules, notes)
 
 
 def arguments_of(tool: Tool, notation: Notation, rules: Rules, notes: list[str]) -> str:

@@ -31,6 +31,9 @@ class Notation:
     """the characters that quote a key which holds one, as a character class; empty: all keys are
     quoted"""
     space: str = ""
+    behind_space: str = ""
+    """what may stand behind ``space``, as a rule's body (empty: anything): tokens that go on
+    otherwise are ruled out once, not at each step"""
     controls: tuple[str, ...] = CONTROLS
     """the characters that no string holds as they are"""
 
@@ -40,7 +43,15 @@ SPACE = 'Regex("[ ]?|\\n[ \\t]{0,8}")'
 JSON_NOTATION = Notation(dump, dump)
 LENIENT_JSON = replace(JSON_NOTATION, controls=())
 """for places where a reader takes new lines in strings as they are"""
-SPACED_JSON = Notation(dump, dump, comma=",", colon=":", space=SPACE)
+_SIGNS = '{}\\[\\],:"0-9\\-'
+SPACED_JSON = Notation(
+    dump,
+    dump,
+    comma=",",
+    colon=":",
+    space=SPACE,
+    behind_space=f'[{_SIGNS}] | "true" | "false" | "null" | [ \\n] [ \\t\\n{_SIGNS}tfn]',
+)
 PYTHON_NOTATION = Notation(
     str,
     repr,

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 _CHAIN = 16
 """how many characters of marks may follow one another where a text's length is bounded"""
+_LONG_MARK = 6
+"""from how many characters on a text that stands in many rules is one of its own"""
 _UNSAFE = re.compile(r'["\\\x00-\x1f]')
 _ESCAPED = re.compile(r"\\\\|.")
 _RANGES = re.compile(r"(.)(?:-(.))?")
@@ -36,6 +38,14 @@ class Rules:
             attribute = "" if limit is None else f"[max_chars={limit}]"
             self._bodies[name] = f"{name}{attribute} ::= {body}"
         return self._names[key]
+
+    def mark(self, text: str) -> str:
+        """A text as it is: the name of a rule where it is long, so that xgrammar has the states of
+        its letters once. The rule stands behind another, or xgrammar would put it back into all
+        that name it."""
+        if len(text) < _LONG_MARK:
+            return literal(text)
+        return self.rule(self.rule(literal(text)))
 
     def remember(self, key: object, make: Callable[[], Any]) -> Any:
         """What ``make`` gave when it was first asked for ``key``."""

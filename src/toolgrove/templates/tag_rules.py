@@ -108,8 +108,9 @@ class CallRules:
         found = [option for option in options(schema, self._root) if option.kind == "object"]
         listed = [self._arguments(option) for option in found or [Option("object", {})]]
         form, written = self._form, self._form.escape(self._tool.name)
-        name = f"{literal(written)} {form.number} {literal(form.named)}"
-        return f"{name} {either(listed)} {literal(form.close)}"
+        mark = self._rules.mark
+        name = f"{literal(written)} {form.number} {mark(form.named)}"
+        return f"{name} {either(listed)} {mark(form.close)}"
 
     def _values(self, notation: Notation, barred: tuple[str, ...]) -> Values:
         return Values(self._rules, notation, self._root, barred, self._notes)
@@ -137,31 +138,32 @@ class CallRules:
         form, where = self._form, f"{self._tool.name}.{name}"
         if any(char in name for char in '<>"\n'):
             self._base.note(where, "its name cannot be read back")
-        return self._rules.rule(
-            self._between(literal(form.key + form.escape(name)), schema, types, where)
-        )
+        key = f"{self._rules.mark(form.key)} {literal(form.escape(name))}"
+        return self._rules.rule(self._between(key, schema, types, where))
 
     def _others(self, names: Sequence[str], schema: Any) -> str | None:
         """An argument that the schema does not name; None: there can be none."""
         types = argument_types([self._tool], self._tool.name, "")
-        key = f"{literal(self._form.key)} {self._rules.other_than(names, Letters(_KEY_BARRED))}"
+        other = self._rules.other_than(names, Letters(_KEY_BARRED))
+        key = f"{self._rules.mark(self._form.key)} {other}"
         return self._rules.rule(self._between(key, schema, types, f"{self._tool.name}.*"))
 
     def _between(self, key: str, schema: Any, types: frozenset[str] | None, where: str) -> str:
         form = self._form
         strings, others = self._texts(options(schema, self._root), types, where)
-        ended, bodies = literal(form.ended), list[str]()
+        mark, bodies = self._rules.mark, list[str]()
+        ended = mark(form.ended)
         if strings is not None:
-            bodies.append(f"{key} {literal(form.value)} {strings} {ended}")
+            bodies.append(f"{key} {mark(form.value)} {strings} {ended}")
         if isinstance(form.value_of_others, Mapping):
             marked = self._by_kind(schema, where, form.value_of_others)
-            bodies += [f"{key} {literal(value)} {text} {ended}" for value, text in marked]
+            bodies += [f"{key} {mark(value)} {text} {ended}" for value, text in marked]
         elif others is not None:
-            value = literal(form.value_of_others or form.value)
+            value = mark(form.value_of_others or form.value)
             bodies.append(f"{key} {value} {others} {ended}")
         if not bodies:
             self._base.note(where, "no value is allowed")
-            bodies.append(f"{key} {literal(form.value)} {ended}")
+            bodies.append(f"{key} {mark(form.value)} {ended}")
         return " | ".join(bodies)
 
     def _texts(

@@ -149,7 +149,10 @@ class Values:
     @property
     def space(self) -> str:
         """The white space that may stand around values."""
-        return self.rules.rule(self.notation.space) if self.notation.space else ""
+        body, behind = self.notation.space, self.notation.behind_space
+        if not body:
+            return ""
+        return self.rules.rule(f"{body} (={self.rules.rule(behind)})" if behind else body)
 
     @property
     def comma(self) -> str:

@@ -11,10 +11,10 @@ from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, objec
 from toolgrove.core.messages import Tool, ToolCall
 from toolgrove.core.spans import Kind, Span
 from toolgrove.templates.base import AgentTemplate, agent_registry, scaffold, system_span
-from toolgrove.templates.grammar import Grammar, Opening, sequence
-from toolgrove.templates.json_calls import CallForm, Calls, json_calls
+from toolgrove.templates.grammar import Grammar, Opening, rules_of
+from toolgrove.templates.json_calls import CallForm, form_of_calls, spaced_json
 from toolgrove.templates.repeated import written_once
-from toolgrove.templates.rules import literal
+from toolgrove.templates.rules import Rules, literal
 from toolgrove.templates.scanning import cut_off, held, past_space
 from toolgrove.templates.values import Place, Scan, Step, ToolText, Window
 
@@ -27,22 +27,24 @@ _SPACE = r"\s{1,4}"
 _WORD = r"\w{1,20}"
 _FORMAT = r"\w{0,20}\s{0,4}"
 _NAME = r"([^\s<{]{1,256})"
-_NAMES = "functions."
-_TO = f"to={_NAMES}"
+_TO = "to=functions."
 _CHANNEL = "<|channel|>"
 _MESSAGE = "<|message|>"
 
 
 class _Form(NamedTuple):
-    """A call's header before and behind a tool's name."""
+    """A call's header before and behind a tool's name: the mark that opens it, the rest of what
+    stands before the name, what stands behind it, and what is between a role and the mark."""
 
-    lead: str
+    mark: str
+    rest: str
     header: str
+    between: str = ""
 
 
 _FORMS = (
-    _Form(" to=functions.", f"{_CHANNEL}commentary json{_MESSAGE}"),
-    _Form(f"{_CHANNEL}commentary to=functions.", f" <|constrain|>json{_MESSAGE}"),
+    _Form(_TO, "", f"{_CHANNEL}commentary json{_MESSAGE}", " "),
+    _Form(f"{_CHANNEL}commentary ", _TO, f" <|constrain|>json{_MESSAGE}"),
 )
 _OPENERS = (ASSISTANT, _CHANNEL, _TO)
 _OPENER = re.compile("|".join(map(re.escape, _OPENERS)))
@@ -141,22 +143,29 @@ class GptOss(AgentTemplate):
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
         """Calls in the form that is written and in the one that the model was trained on, which
         names the channel first."""
-        first, second = (self._calls(tools, parallel, form) for form in _FORMS)
-        openings = (
-            Opening(_FORMS[0].lead.strip(), first.content),
-            Opening(_FORMS[1].lead.removesuffix(_NAMES), sequence(_NAMES, second.content)),
-        )
-        return Grammar(openings, notes=first.notes)
+        rules, notes = Rules(), list[str]()
+        given = [(tool, spaced_json(tool, rules, notes)) for tool in tools]
+        roots = [
+            f"{literal(form.rest)} {form_of_calls(given, parallel, _call_form(form, rules), rules)}"
+            for form in _FORMS
+        ]
+        openings = [
+            Opening(form.mark, rules_of(rules.text(root)))
+            for form, root in zip(_FORMS, roots, strict=True)
+        ]
+        either = (f"{literal(form.mark)} {root}" for form, root in zip(_FORMS, roots, strict=True))
+        calls = rules_of(rules.text(" | ".join(either)))
+        return Grammar(tuple(openings), notes=tuple(notes), calls=calls)
 
-    def _calls(self, tools: Sequence[Tool], parallel: bool, form: _Form) -> Calls:
-        """Calls behind the opening of a form."""
 
-        def call(tool: Tool, arguments: str) -> str:
-            return f"{literal(f'{tool.name}{form.header}')} {arguments}"
+def _call_form(form: _Form, rules: Rules) -> CallForm:
+    """What stands around calls in a form, behind its opening."""
 
-        between = literal(f"{END}{ASSISTANT}{form.lead}")
-        form_of_call = CallForm(call, between, behind=f"{literal(CALL)}?")
-        return json_calls(tools, parallel, form_of_call)
+    def call(tool: Tool, arguments: str) -> str:
+        return f"{literal(tool.name)} {rules.mark(form.header)} {arguments}"
+
+    between = literal(f"{END}{ASSISTANT}{form.between}{form.mark}{form.rest}")
+    return CallForm(call, between, behind=f"{literal(CALL)}?")
 
 
 @written_once
