@@ -47,6 +47,10 @@ class Constrainer:
         compiled = self._compiler.compile_structural_tag(tag)
         return Matcher(self._library.GrammarMatcher(compiled), self.vocab_size, self._unsaid(tag))
 
+    def forget(self) -> None:
+        """Drop all that was compiled; the tokenizer's tables stay."""
+        self._compiler.clear_cache()
+
     def _unsaid(self, tag: str) -> list[int]:
         """The control tokens that the grammar does not name: a reply holds none of them."""
         return [
