@@ -37,6 +37,16 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """A conversation with what is to be predicted of it: the number of its class, a 1 for each of
+    its classes among all, or numbers."""
+
+    conversation: Conversation
+    label: tuple[float, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A conversation that awaits an answer, with the columns that rewards read (GRPO)."""
 

@@ -28,12 +28,16 @@ class TokenSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Law: ``len(ids) == len(weights)``; ``spans`` cover all tokens; token 0 weighs 0."""
+    """Law: ``len(ids) == len(weights)``; ``spans`` cover all tokens; token 0 weighs 0.
+
+    ``channel`` names the kind of data whose loss is told by itself.
+    """
 
     ids: list[int]
     weights: list[float]
     spans: list[TokenSpan]
     where: str = ""
+    channel: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)

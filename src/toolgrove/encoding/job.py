@@ -71,6 +71,7 @@ class Work:
     coded: list[Coded] = field(default_factory=list[Coded])
     places: list[str] = field(default_factory=list[str])
     groups: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    channels: list[str] = field(default_factory=list[str])
     rejected: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     rows: int = 0
     idle: int = 0
@@ -79,7 +80,8 @@ class Work:
     @property
     def sequences(self) -> list[Encoded]:
         """The sequences with a weight for each token."""
-        return [made.encoded(where) for made, where in zip(self.coded, self.places, strict=True)]
+        each = zip(self.coded, self.places, self.channels, strict=True)
+        return [replace(made.encoded(where), channel=channel) for made, where, channel in each]
 
 
 class _Talk(NamedTuple):
@@ -157,6 +159,7 @@ class RowEncoder:
             done.idle += not useful
             done.coded += useful
             done.places += [talk.where] * len(useful)
+            done.channels += [channel_of(talk.conv)] * len(useful)
             done.groups += [group_keys(talk.conv, talk.where)] * len(useful)
 
     def _turns(self, conv: Conversation, settings: EncodeSettings) -> Sequence[Turn] | None:
@@ -166,6 +169,12 @@ class RowEncoder:
             return served_turns(conv, self._dialect, settings)
         except TemplateError:
             return None
+
+
+def channel_of(conv: Conversation) -> str:
+    """The row's own column ``channel``; empty where it has none."""
+    value = conv.extra.get("channel")
+    return "" if value is None else str(value)
 
 
 def with_system(conv: Conversation, system: str | None) -> Conversation:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from toolgrove.core.errors import ConfigError, ModelError, did_you_mean
+from toolgrove.models.scorer import is_scorer
 from toolgrove.models.targets import ALL_LINEAR, check_names, check_parameters, targets
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def add_adapter(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     from toolgrove.models.quiet import quiet_transformers
 
     config = _config(model, adapter)
+    if is_scorer(model):
+        config.task_type = "SEQ_CLS"  # peft then trains the head beside the adapter
     try:
         with quiet_transformers():
             return get_peft_model(model, config)  # pyright: ignore[reportReturnType]
@@ -239,6 +242,15 @@ def put_adapter(model: PreTrainedModel, folder: Path, name: str = "default") -> 
     from toolgrove.models.quiet import quiet_transformers
     from toolgrove.models.vocabulary import grow
 
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    scores = config.get("task_type") == "SEQ_CLS"
+    if scores is not is_scorer(model):
+        raise ModelError(
+            f"this adapter {'scores' if scores else 'continues'} conversations, and its base was"
+            f" loaded to {'continue' if scores else 'score'} them",
+            where=str(folder),
+            hint="toolgrove.models.scorer.load_scorer loads classifiers and reward models",
+        )
     base = read_base(folder)
     if base is not None:
         grow(model, base.grown)

@@ -119,5 +119,8 @@ def _last_names(name: str) -> str:
 
 
 def _head(model: nn.Module) -> nn.Module | None:
+    score = getattr(model, "score", None)  # of a model that scores whole sequences
+    if score is not None:
+        return score
     find = getattr(model, "get_output_embeddings", None)
     return find() if callable(find) else None  # pyright: ignore[reportReturnType]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolgrove.models.base import Base, write_base
+from toolgrove.models.task import Head, write_head
 from toolgrove.models.training_state import is_adalora, save_state
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ class Tuned:
     model: Any
     base: Base | None = None
     start: dict[str, Tensor] = field(default_factory=dict[str, "Tensor"])
+    head: Head | None = None
 
     def save(self, folder: Path, state_dict: Any = None) -> None:
         """Writes the adapter, or the whole model, into a checkpoint's folder."""
+        if self.head is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_head(self.head, folder)
         if self.base is None:
             self.model.save_pretrained(str(folder), state_dict=state_dict)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +13,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolgrove.encoding.cache import CachedSequences
 from toolgrove.encoding.encoded import Encoded
-from toolgrove.encoding.forest import grow
+from toolgrove.encoding.forest import Forest, grow
 from toolgrove.encoding.packs import Pack, PackPlan, Slots, schedule
 from toolgrove.train.layout import Layout
 
 _POOL_BATCHES = 50
+NO_CHANNEL = "other"
+"""The channel of rows that name none."""
 
 
 class Sequences(Dataset[Any]):
@@ -191,11 +193,11 @@ class PackBatches(Sampler[list[int]]):
             yield [] if number < 0 else list(self._packs[number].rows)
 
 
-def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
+def collate(items: Sequence[tuple[int, Encoded]], *, channels: bool = False) -> dict[str, Any]:
     """Pads rows on the right: ``input_ids`` and ``weights`` (padding weighs 0), with ``counts``.
 
     No items make a batch of one untrained token, so that a process without work can keep step
-    with the others.
+    with the others. With ``channels`` the weights of each channel are told too.
     """
     longest = max((len(encoded) for _, encoded in items), default=1)
     lines = max(len(items), 1)
@@ -204,23 +206,34 @@ def collate(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:
     for line, (_, encoded) in enumerate(items):
         input_ids[line, : len(encoded)] = torch.tensor(encoded.ids)
         weights[line, : len(encoded)] = torch.tensor(encoded.weights)
-    return {
-        "input_ids": input_ids,
-        "weights": weights,
-        **_counts(items),
-    }
+    batch: dict[str, Any] = {"input_ids": input_ids, "weights": weights, **_counts(items)}
+    if channels:
+        of_rows = [channel_name(row) for _, row in items]
+        lines_of = {name: [name == each for each in of_rows] for name in sorted(set(of_rows))}
+        batch["channels"] = {
+            name: weights * torch.tensor(chosen).unsqueeze(1) for name, chosen in lines_of.items()
+        }
+    return batch
+
+
+def channel_name(row: Encoded) -> str:
+    """The channel that a row's loss is told under."""
+    return row.channel or NO_CHANNEL
 
 
 def collate_forest(
-    items: Sequence[tuple[int, Encoded]], *, share: bool = True
+    items: Sequence[tuple[int, Encoded]], *, share: bool = True, channels: bool = False
 ) -> dict[str, Tensor | dict[str, Any]]:
     """Rows as one forest: ``input_ids``, the ``weights`` of its targets, its ``tree``, ``counts``.
 
     No items make a forest of one untrained token.
     """
     idle = Encoded([0], [0.0], [])
-    forest = grow([encoded for _, encoded in items] or [idle], share=share)
+    rows = [encoded for _, encoded in items]
+    forest = grow(rows or [idle], share=share)
+    told = {"channels": _channels(rows, forest, share=share)} if channels else {}
     return {
+        **told,
         "input_ids": torch.tensor([forest.ids]),
         "weights": torch.tensor([target.weight for target in forest.targets]),
         "tree": {
@@ -231,6 +244,24 @@ def collate_forest(
         },
         **_counts(items),
     }
+
+
+def _channels(rows: Sequence[Encoded], forest: Forest, *, share: bool) -> dict[str, Tensor]:
+    """The weights of the forest's targets that are of each channel.
+
+    The same rows with the weights of one channel grow into the same forest with fewer targets.
+    """
+    places = {(target.at, target.id): place for place, target in enumerate(forest.targets)}
+    found: dict[str, Tensor] = {}
+    for name in sorted({channel_name(row) for row in rows}):
+        only = [
+            row if channel_name(row) == name else replace(row, weights=[0.0] * len(row))
+            for row in rows
+        ]
+        found[name] = torch.zeros(len(places))
+        for target in grow(only, share=share).targets:
+            found[name][places[target.at, target.id]] = target.weight
+    return found
 
 
 def _counts(items: Sequence[tuple[int, Encoded]]) -> dict[str, Tensor]:

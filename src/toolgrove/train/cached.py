@@ -42,12 +42,7 @@ class FromCache(NamedTuple):
 
 def uses_cache(settings: SftSettings) -> bool:
     """Whether the recipe asks for a cache, or for several processes, which need one."""
-    return bool(
-        settings.cached_dataset
-        or settings.cached_val_dataset
-        or settings.load_from_cache_file
-        or settings.dataset_num_proc > 1
-    )
+    return settings.keeps
 
 
 def from_cache(

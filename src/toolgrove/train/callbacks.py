@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -28,8 +28,9 @@ class Metrics(TrainerCallback):
     """Appends a line to ``metrics.jsonl`` whenever the trainer logs.
 
     Training lines hold step, epoch, loss, lr, grad_norm, tokens and trained_tokens (since the
-    run began), tokens_per_s (since the line before) and elapsed_s; validation lines step, epoch
-    and eval_loss. Only the first process writes.
+    run began), tokens_per_s (since the line before), elapsed_s and what else the loss noted (acc,
+    loss_NAME of a channel); validation lines step, epoch, eval_loss and the like. Only the first
+    process writes.
     """
 
     def __init__(self, file: Path, counts: Counts) -> None:
@@ -73,7 +74,7 @@ class Metrics(TrainerCallback):
         if "loss" in logs:
             self._write(state, {**place, **self._training_line(logs)})
         elif "eval_loss" in logs:
-            self._write(state, {**place, "eval_loss": logs["eval_loss"]})
+            self._write(state, {**place, **_beside(logs, ())})
 
     def _training_line(self, logs: dict[str, float]) -> dict[str, Any]:
         now, tokens = time.perf_counter(), self._counts.tokens
@@ -87,6 +88,7 @@ class Metrics(TrainerCallback):
             "trained_tokens": self._counts.trained,
             "tokens_per_s": round((tokens - tokens_then) / max(now - then, 1e-9), 1),
             "elapsed_s": round(self._before_s + now - self._began, 2),
+            **_beside(logs, ("loss", "learning_rate", "grad_norm")),
         }
 
     def _write(self, state: TrainerState, line: dict[str, Any]) -> None:
@@ -94,6 +96,10 @@ class Metrics(TrainerCallback):
         if state.is_world_process_zero:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def _beside(logs: dict[str, float], known: Sequence[str]) -> dict[str, float]:
+    return {name: value for name, value in logs.items() if name not in (*known, "epoch", "step")}
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from toolgrove.models.head import body, causal, head_is_plain, logits_of, vocabulary
 from toolgrove.train.layout import Layout
+from toolgrove.train.notes import Notes
 
 logger = logging.getLogger(__name__)
 
@@ -28,72 +30,20 @@ class Tree(TypedDict):
     layout: Layout
 
 
-class WeightedLoss(nn.Module):
-    """A causal language model that maps a batch to the sum of weight times cross-entropy.
+class Loss(nn.Module):
+    """A model that maps a batch to a sum of losses; ``notes`` are told beside that."""
 
-    The model's body runs on all tokens, its head only on positions whose next token weighs more
-    than 0, a chunk at a time and in float32. A batch is either rows that are padded on the right
-    (since each position sees earlier ones only, no mask is needed), or one forest, for which the
-    model must be set to tree attention. Law: value and gradients equal those of the full logits
-    of the rows one by one. A model whose head does more than a projection and the scalings known
-    here runs with full logits, said once in the log.
-    """
-
-    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.model = model
+        self.notes = Notes()
         self._dtype = dtype
         self._let_autocast_choose()
-        with self.autocast(model.device):
-            self._whole = not head_is_plain(model)
-        if self._whole:
-            logger.warning(
-                "%s does more than project in its head: computing all logits",
-                type(causal(model)).__name__,
-            )
 
     @property
     def config(self) -> Any:
         """The model's configuration."""
         return self.model.config
-
-    def forward(self, input_ids: Tensor, weights: Tensor, tree: Tree | None = None) -> Tensor:
-        """The sum over what is learnt of weight * -log p(token | what is before); float32.
-
-        Of rows, ``input_ids`` and ``weights`` are [rows, tokens] and a weight belongs to the
-        token it stands at. Of a forest, ``input_ids`` is [1, tokens] and ``weights`` goes with
-        the targets of the ``tree``.
-        """
-        more: dict[str, Any] = {"use_cache": False}
-        if tree is None:
-            following = weights[:, 1:]
-            rows, columns = (following > 0).nonzero(as_tuple=True)
-            targets, scale = input_ids[:, 1:][rows, columns], following[rows, columns]
-        else:
-            columns, targets, scale = tree["at"], tree["targets"], weights
-            rows = torch.zeros_like(columns)
-            more |= {"position_ids": tree["positions"].unsqueeze(0), "forest": tree["layout"]}
-        with self.autocast(input_ids.device):
-            if self._whole:
-                logits = self.model(input_ids=input_ids, **more).logits
-                return _sum_of_losses(logits[rows, columns], targets, scale)
-            hidden = body(self.model)(input_ids=input_ids, **more).last_hidden_state
-            if not len(targets):
-                return hidden.float().sum() * 0.0
-            return self._chunked(hidden[rows, columns], targets, scale)
-
-    def _chunked(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-        size = max(1, LOGITS_AT_ONCE // vocabulary(self.model))
-        if len(targets) <= size:
-            return self._of_chunk(hidden, targets, scale)
-        parts = [
-            checkpoint(self._of_chunk, *part, use_reentrant=False)
-            for part in zip(hidden.split(size), targets.split(size), scale.split(size), strict=True)
-        ]
-        return torch.stack(parts).sum()  # pyright: ignore
-
-    def _of_chunk(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-        return _sum_of_losses(logits_of(self.model, hidden), targets, scale)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The surroundings in which the model computes in its format."""
@@ -111,6 +61,81 @@ class WeightedLoss(nn.Module):
             layer.cast_input_dtype_enabled = False
 
 
-def _sum_of_losses(logits: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-    losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-    return (losses * scale.float()).sum()
+class WeightedLoss(Loss):
+    """A causal language model that maps a batch to the sum of weight times cross-entropy.
+
+    The model's body runs on all tokens, its head only on positions whose next token weighs more
+    than 0, a chunk at a time and in float32. A batch is either rows that are padded on the right
+    (since each position sees earlier ones only, no mask is needed), or one forest, for which the
+    model must be set to tree attention. Law: value and gradients equal those of the full logits
+    of the rows one by one. A model whose head does more than a projection and the scalings known
+    here runs with full logits, said once in the log.
+    """
+
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(model, dtype)
+        with self.autocast(model.device):
+            self._whole = not head_is_plain(model)
+        if self._whole:
+            logger.warning(
+                "%s does more than project in its head: computing all logits",
+                type(causal(model)).__name__,
+            )
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        weights: Tensor,
+        tree: Tree | None = None,
+        channels: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The sum over what is learnt of weight * -log p(token | what is before); float32.
+
+        Of rows, ``input_ids`` and ``weights`` are [rows, tokens] and a weight belongs to the
+        token it stands at. Of a forest, ``input_ids`` is [1, tokens] and ``weights`` goes with
+        the targets of the ``tree``. ``channels`` are the weights that are of each channel, laid
+        out as ``weights`` are: their losses are noted.
+        """
+        more: dict[str, Any] = {"use_cache": False}
+        if tree is None:
+            following = weights[:, 1:]
+            rows, columns = (following > 0).nonzero(as_tuple=True)
+            targets, scale = input_ids[:, 1:][rows, columns], following[rows, columns]
+            of_each = {name: w[:, 1:][rows, columns] for name, w in (channels or {}).items()}
+        else:
+            columns, targets, scale = tree["at"], tree["targets"], weights
+            rows, of_each = torch.zeros_like(columns), channels or {}
+            more |= {"position_ids": tree["positions"].unsqueeze(0), "forest": tree["layout"]}
+        with self.autocast(input_ids.device):
+            if self._whole:
+                logits = self.model(input_ids=input_ids, **more).logits
+                losses = _losses(logits[rows, columns], targets)
+                return self._summed(losses, scale, of_each)
+            hidden = body(self.model)(input_ids=input_ids, **more).last_hidden_state
+            if not len(targets):
+                return hidden.float().sum() * 0.0
+            return self._summed(self._chunked(hidden[rows, columns], targets), scale, of_each)
+
+    def _summed(self, losses: Tensor, scale: Tensor, channels: Mapping[str, Tensor]) -> Tensor:
+        for name, weights in channels.items():
+            if len(weights):
+                of_channel = (losses.detach() * weights).sum()
+                self.notes.add(f"loss_{name}", of_channel, weights.sum())
+        return (losses * scale.float()).sum()
+
+    def _chunked(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        size = max(1, LOGITS_AT_ONCE // vocabulary(self.model))
+        if len(targets) <= size:
+            return self._of_chunk(hidden, targets)
+        parts: list[Any] = [
+            checkpoint(self._of_chunk, *part, use_reentrant=False)
+            for part in zip(hidden.split(size), targets.split(size), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _of_chunk(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return _losses(logits_of(self.model, hidden), targets)
+
+
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.float(), targets, reduction="none")

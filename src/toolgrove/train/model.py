@@ -17,6 +17,7 @@ from toolgrove.train.tuned_settings import PROMPTS
 
 if TYPE_CHECKING:
     from toolgrove.models.device import Placement
+    from toolgrove.models.task import Head
     from toolgrove.models.tuned import Tuned
 
 logger = logging.getLogger(__name__)
@@ -29,15 +30,17 @@ def model_to_train(
     folder: Path,
     placement: Placement,
     tokens: Mapping[str, Sequence[int]],
+    head: Head | None = None,
 ) -> Tuned:
     """The model with what is to be trained in float32; frozen weights in the compute format.
 
-    ``tokens`` are new ones (see ``add_tokens``).
+    ``tokens`` are new ones (see ``add_tokens``); with ``head`` the model scores.
     """
     import torch
 
     from toolgrove.models.base import base_of
     from toolgrove.models.load import load_model
+    from toolgrove.models.scorer import load_scorer
     from toolgrove.models.tuned import Tuned, first_values
     from toolgrove.models.vocabulary import begin_as_their_text, grow
 
@@ -45,13 +48,12 @@ def model_to_train(
         raise ConfigError("float16 training needs a GPU", hint="--torch_dtype bfloat16 or float32")
     held = _quantization(settings)
     refuse_twice(folder, held)
-    model: Any = load_model(
-        folder,
-        torch.float32 if settings.tuner_type == "full" else placement.dtype,
-        device=placement.device if held else None,
-        attention=settings.attn_impl,
-        quantization=held,
-    )
+    dtype = torch.float32 if settings.tuner_type == "full" else placement.dtype
+    if head is not None:
+        model: Any = load_scorer(folder, dtype, head, settings.attn_impl)
+    else:
+        device, attention = placement.device if held else None, settings.attn_impl
+        model = load_model(folder, dtype, device=device, attention=attention, quantization=held)
     base = None if settings.trains_own_weights else base_of(model)
     if tokens:
         grow(model, max(map(int, tokens)) + 1)
@@ -59,7 +61,7 @@ def model_to_train(
         base = base and base._replace(grown=len(model.get_input_embeddings().weight))
     model = _tune(settings, model, folder, tuple(map(int, tokens)))
     _mind_memory(settings, model)
-    tuned = Tuned(model, base, first_values(model) if base else {})
+    tuned = Tuned(model, base, first_values(model) if base else {}, head)
     return tuned if held else replace(tuned, model=model.to(placement.device))
 
 
@@ -68,9 +70,12 @@ def _tune(settings: TrainSettings, model: Any, folder: Path, tokens: tuple[int, 
     from toolgrove.models.head import causal, head_is_plain
     from toolgrove.models.noise import add_noise
     from toolgrove.models.prompted import is_prompted
+    from toolgrove.models.scorer import is_scorer
 
     if settings.tuner_type == "freeze":
         freeze(model, _freeze(settings))
+        if is_scorer(model):
+            model.score.requires_grad_(True)
     elif settings.tuner_type != "full":
         model = add_adapter(model, adapter_of(settings, folder, tokens))
     if is_prompted(model) and not head_is_plain(model):

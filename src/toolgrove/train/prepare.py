@@ -208,11 +208,15 @@ class _Encoder:
 
     def _one(self, chat: Chat) -> list[Encoded]:
         from toolgrove.encoding.encode import encode_whole
-        from toolgrove.encoding.job import with_system
+        from toolgrove.encoding.job import channel_of, with_system
 
         conv = with_system(chat.conversation, self.system)
         try:
             encoded = encode_whole(conv, self.dialect, self.tok, self.settings)
         except (DataError, TemplateError) as error:
             raise error if error.where or not chat.where else error.at(chat.where) from error
-        return [replace(sequence, where=sequence.where or chat.where) for sequence in encoded]
+        channel = channel_of(conv)
+        return [
+            replace(sequence, where=sequence.where or chat.where, channel=channel)
+            for sequence in encoded
+        ]

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.forest import grow
-from toolgrove.models.head import causal
+from toolgrove.models.head import body, causal
 from toolgrove.models.prompted import is_prompted
 from toolgrove.models.quiet import quiet_transformers
+from toolgrove.models.scorer import is_scorer
 from toolgrove.train.attention import NAME, register
 from toolgrove.train.layout import Layout
-from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.loss import Loss
 
 _ROOT = [5, 7, 11, 6]
 _KEPT = [
@@ -38,7 +39,7 @@ model's own attention. In bfloat16 two kernels round differently, and single tok
 model may then be off by more than their size: that says nothing."""
 
 
-def set_to_forests(loss: WeightedLoss, longest: int) -> str:
+def set_to_forests(loss: Loss, longest: int) -> str:
     """Sets the model to tree attention if it then computes a forest as it computes its rows.
 
     ``longest`` is how many tokens the longest row has. Returns why the model cannot, which then
@@ -73,6 +74,8 @@ def set_to_forests(loss: WeightedLoss, longest: int) -> str:
 
 def _logits(model: Any, ids: list[int], **more: Any) -> Tensor:
     tokens = torch.tensor([ids], device=model.device)
+    if is_scorer(model):  # it tells the last token's scores only: what they are made of is compared
+        return body(model)(input_ids=tokens, use_cache=False, **more).last_hidden_state[0]
     return model(input_ids=tokens, use_cache=False, **more).logits[0]
 
 

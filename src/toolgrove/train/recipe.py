@@ -8,11 +8,28 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from toolgrove.core.errors import ConfigError
+from toolgrove.models.task import Head
 from toolgrove.train.settings import TrainSettings
+from toolgrove.train.tuned_settings import PROMPTS
 
 
 class SftSettings(TrainSettings):
     """Everything that decides a supervised fine-tuning run; its recipe repeats the run."""
+
+    task_type: Literal["causal_lm", "seq_cls", "reward"] = "causal_lm"
+    """What is learnt: to write, to tell the label of a conversation (the column label), or to score
+    a chosen answer above a rejected one."""
+
+    num_labels: int | None = Field(None, ge=1)
+    """With seq_cls: how many classes, or numbers, there are."""
+
+    problem_type: (
+        Literal["single_label_classification", "multi_label_classification", "regression"] | None
+    ) = None
+    """With seq_cls: what a label is; left out, a number where num_labels is 1, else one class."""
+
+    center_rewards_coefficient: float = Field(0.0, ge=0)
+    """With reward: how much scores are pulled towards 0."""
 
     cached_dataset: str | None = None
     """Training data that toolgrove encode --output_dir has written, in place of dataset."""
@@ -67,10 +84,57 @@ class SftSettings(TrainSettings):
             raise ValueError('"dataset" is missing: give --dataset, or --cached_dataset')
         if self.dataset and self.cached_dataset:
             raise ValueError("give dataset or cached_dataset, not both")
-        kept = self.cached_dataset or self.load_from_cache_file or self.dataset_num_proc > 1
-        if self.streaming and kept:
+        if self.streaming and self.keeps:
             raise ValueError("streaming keeps nothing: no cache, and no dataset_num_proc")
         return self
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> SftSettings:
+        if self.enable_channel_loss and self.keeps:
+            raise ValueError("enable_channel_loss: caches of encoded rows do not keep channels")
+        if (self.num_labels is None) is (self.task_type == "seq_cls"):
+            raise ValueError("seq_cls needs num_labels, other tasks have none")
+        if self.problem_type and self.task_type != "seq_cls":
+            raise ValueError("problem_type belongs to task_type seq_cls")
+        if self.center_rewards_coefficient and self.task_type != "reward":
+            raise ValueError("center_rewards_coefficient belongs to task_type reward")
+        if self.task_type == "causal_lm":
+            return self
+        writing = {"loss_scale", "history", "new_special_tokens", "enable_channel_loss"}
+        idle = sorted(
+            name for name in writing & self.model_fields_set if not self._is_default(name)
+        )
+        if idle:
+            raise ValueError(f"{idle[0]} belongs to task_type causal_lm")
+        if self.keeps or self.streaming:
+            raise ValueError(f"{self.task_type} reads its rows at once: no cache, no streaming")
+        if self.tuner_type in PROMPTS or self.quant_bits:
+            raise ValueError(f"{self.task_type} goes neither with learnt prompts nor quant_bits")
+        if self.truncation_strategy in ("left", "right"):
+            raise ValueError("what is scored is not cut: truncation_strategy is raise or delete")
+        return self
+
+    def _is_default(self, name: str) -> bool:
+        return getattr(self, name) == type(self).model_fields[name].default
+
+    @property
+    def keeps(self) -> bool:
+        """Whether encoded rows go through a cache."""
+        return bool(
+            self.cached_dataset
+            or self.cached_val_dataset
+            or self.load_from_cache_file
+            or self.dataset_num_proc > 1
+        )
+
+    @property
+    def head(self) -> Head | None:
+        """The head that scores, unless the model learns to write."""
+        if self.task_type == "causal_lm":
+            return None
+        count = self.num_labels or 1
+        usual = "regression" if count == 1 else "single_label_classification"
+        return Head(self.task_type, count, self.problem_type or usual)
 
     @property
     def validates(self) -> bool:

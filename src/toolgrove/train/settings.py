@@ -117,6 +117,9 @@ class TrainSettings(TunedSettings):
     early_stop_interval: int | None = Field(None, ge=1)
     """Stop after so many validations in a row without a better loss."""
 
+    enable_channel_loss: bool = False
+    """Also tell the loss of each value that rows have in their column channel."""
+
     report_to: list[str] = []
     """Further loggers by transformers' names (tensorboard, wandb, swanlab, ...)."""
 

@@ -8,13 +8,13 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolgrove.core.errors import ConfigError, ModelError
-from toolgrove.train.prepare import Prepared, prepare, show_sample
+from toolgrove.train.prepare import prepare, show_sample
 from toolgrove.train.ranks import agreed_folder, local_ranks, rank, ranks
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import (
@@ -30,10 +30,12 @@ from toolgrove.train.settings import TrainSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from toolgrove.encoding.encoded import Encoded
     from toolgrove.models.device import Placement
+    from toolgrove.models.task import Head
+    from toolgrove.models.tuned import Tuned
+    from toolgrove.templates.dialect import Dialect
     from toolgrove.train.early_stop import EarlyStop
-    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.loss import Loss
     from toolgrove.train.source import Feed
     from toolgrove.train.stream_source import Streamed
     from toolgrove.train.trainer import SftTrainer
@@ -73,25 +75,41 @@ def run_sft(settings: SftSettings) -> SftResult:
     """
     job = begin(settings, "sft")
     with telling_full_disk(job.run):
+        if settings.head is not None:
+            return _run_scored(settings, job)
         prepared = prepare(settings, job.texts, job.run, job.console)
-        if rank() == 0:
-            _write_dialect(settings, prepared, job.run)
-            write_run(job, {"today": prepared.dialect.today})
+        _write_beginning(settings, job, prepared.dialect)
         show_sample(prepared, job.console)
         return train(job, prepared)
+
+
+def _run_scored(settings: SftSettings, job: Job) -> SftResult:
+    """The run of a model that learns to score conversations."""
+    from toolgrove.train.prepare_scored import prepare_scored, show_scored
+
+    data = prepare_scored(settings, job.texts, job.run)
+    _write_beginning(settings, job, data.dialect)
+    show_scored(data, job.console)
+    return train(replace(job, head=settings.head), data)
+
+
+def _write_beginning(settings: SftSettings, job: Job, dialect: Dialect) -> None:
+    if rank() == 0:
+        _write_dialect(settings, dialect, job.run)
+        write_run(job, {"today": dialect.today})
 
 
 class Data(Protocol):
     """What a run trains and validates on."""
 
     @property
-    def train(self) -> Sequence[Encoded]:
-        """The sequences to train on."""
+    def train(self) -> Sequence[Any]:
+        """The sequences to train on, or the conversations to score."""
         ...
 
     @property
-    def val(self) -> Sequence[Encoded]:
-        """The sequences to validate on; may be empty."""
+    def val(self) -> Sequence[Any]:
+        """Those to validate on; may be empty."""
         ...
 
     @property
@@ -105,7 +123,7 @@ class Job:
     """A run that is set up: the model's folder, the run's, the checkpoint to go on from.
 
     ``texts`` is the folder with the tokenizer and config that the run uses, ``tokens`` are the new
-    tokens in it (see ``add_tokens``).
+    tokens in it (see ``add_tokens``), ``head`` is what scores, if the model does not write.
     """
 
     command: str
@@ -116,6 +134,7 @@ class Job:
     resume: Path | None
     console: Console
     tokens: Mapping[str, Sequence[int]]
+    head: Head | None = None
 
 
 def begin(settings: TrainSettings, command: str) -> Job:
@@ -225,14 +244,13 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from toolgrove.models.training_state import is_adalora
     from toolgrove.train.adalora import RankSteps, penalty
     from toolgrove.train.arguments import training_arguments
-    from toolgrove.train.loss import WeightedLoss
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
     from toolgrove.train.trainer import SftTrainer
 
     settings = job.settings
-    tuned = model_to_train(settings, job.folder, placement, job.tokens)
-    model = WeightedLoss(tuned.model, placement.dtype)
+    tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
+    model = _loss(job, tuned, placement)
     fed = _feed(job, model, data)
     with quiet_transformers():
         args = training_arguments(
@@ -250,7 +268,19 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     return trainer
 
 
-def _feed(job: Job, model: WeightedLoss, data: Data) -> Feed:
+def _loss(job: Job, tuned: Tuned, placement: Placement) -> Loss:
+    from toolgrove.train.loss import WeightedLoss
+    from toolgrove.train.objectives import objective
+    from toolgrove.train.scored import ScoredLoss
+
+    if job.head is None:
+        return WeightedLoss(tuned.model, placement.dtype)
+    pairs = job.head.task == "reward"
+    center = getattr(job.settings, "center_rewards_coefficient", 0.0) if pairs else None
+    return ScoredLoss(tuned.model, placement.dtype, objective(job.head.problem, center))
+
+
+def _feed(job: Job, model: Loss, data: Data) -> Feed:
     from toolgrove.train.batches import Share
     from toolgrove.train.source import feed
     from toolgrove.train.stream_source import stream_feed
@@ -261,9 +291,8 @@ def _feed(job: Job, model: WeightedLoss, data: Data) -> Feed:
     return stream_feed(job.settings, model, (data.streamed, data.val), share, job.resume)
 
 
-def _write_dialect(settings: SftSettings, prepared: Prepared, run: Path) -> None:
+def _write_dialect(settings: SftSettings, dialect: Dialect, run: Path) -> None:
     """Writes the dialect; a resumed run must speak the one it began with."""
-    dialect = prepared.dialect
     spoken = {
         "chat_template": dialect.chat_name,
         "agent_template": dialect.agent_name,

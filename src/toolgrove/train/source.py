@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.packs import Packing, PackPlan, pack
+from toolgrove.encoding.scored import Scored
 from toolgrove.models.head import causal
 from toolgrove.train.batches import (
     LengthBatches,
@@ -20,8 +22,9 @@ from toolgrove.train.batches import (
     collate,
     collate_forest,
 )
-from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.loss import Loss
 from toolgrove.train.probe import set_to_forests
+from toolgrove.train.scored import collate_scored, collate_scored_forest
 from toolgrove.train.settings import ROWS_PER_STEP, TrainSettings
 from toolgrove.train.stream import StreamSource
 
@@ -42,7 +45,7 @@ class Feed:
 
 def feed(
     settings: TrainSettings,
-    loss: WeightedLoss,
+    loss: Loss,
     sequences: tuple[Sequence[Encoded], Sequence[Encoded]],
     ranks: int,
 ) -> Feed:
@@ -55,17 +58,32 @@ def feed(
     train, val = sequences
     if not packs(settings, loss, max(_lengths(train) + _lengths(val))):
         plan = padded_plan(settings)
-        source = _rows(train, plan)
+        source = _rows(train, plan, collators(settings, train))
         return Feed(source, padded_val(settings, val), settings.accumulation(ranks))
     plan = pack_plan(settings, train)
     packing = pack(train, plan)
     accumulation = settings.accumulation(ranks, len(train) / len(packing.packs))
     tell(settings, packing, train, accumulation)
-    source = _packed(train, packing, plan, accumulation)
+    source = _packed(train, packing, plan, accumulation, collators(settings, train))
     return Feed(source, packed_val(settings, val), accumulation)
 
 
-def packs(settings: TrainSettings, loss: WeightedLoss, longest: int) -> bool:
+class Made(NamedTuple):
+    """How a batch becomes tensors: its rows padded, or as a forest."""
+
+    padded: Callable[[Any], dict[str, Any]]
+    forest: Callable[..., dict[str, Any]]
+
+
+def collators(settings: TrainSettings, rows: Sequence[Encoded]) -> Made:
+    """How batches of such rows become tensors."""
+    if isinstance(rows[0], Scored):
+        return Made(collate_scored, collate_scored_forest)
+    told = settings.enable_channel_loss
+    return Made(partial(collate, channels=told), partial(collate_forest, channels=told))
+
+
+def packs(settings: TrainSettings, loss: Loss, longest: int) -> bool:
     """Whether rows of up to ``longest`` tokens are packed: as the settings want and the model can.
 
     The model is set to it. ConfigError where it must and cannot.
@@ -99,25 +117,24 @@ def pack_plan(settings: TrainSettings, train: Sequence[Encoded]) -> PackPlan:
     )
 
 
-def _packed(rows: Sequence[Encoded], packing: Packing, plan: PackPlan, turns: int) -> Source:
-    return Source(
-        Sequences(rows),
-        partial(PackBatches, packing.packs, plan, turns),
-        partial(collate_forest, share=plan.share),
-    )
+def _packed(
+    rows: Sequence[Encoded], packing: Packing, plan: PackPlan, turns: int, made: Made
+) -> Source:
+    batches = partial(PackBatches, packing.packs, plan, turns)
+    return Source(Sequences(rows), batches, partial(made.forest, share=plan.share))
 
 
 def packed_val(settings: TrainSettings, val: Sequence[Encoded]) -> Source | None:
     """Packs of validation rows, if there are any."""
     rows, share = settings.per_device_eval_batch_size, settings.forest != "off"
     plan = PackPlan(rows=rows, share=share, mix=ROWS_PER_STEP)
-    return _packed(val, pack(val, plan), plan, 1) if val else None
+    return _packed(val, pack(val, plan), plan, 1, collators(settings, val)) if val else None
 
 
 def padded_val(settings: TrainSettings, val: Sequence[Encoded]) -> Source | None:
     """Padded batches of validation rows, if there are any."""
     plan = Plan(rows=settings.per_device_eval_batch_size, seed=settings.data_seed)
-    return _rows(val, plan) if val else None
+    return _rows(val, plan, collators(settings, val)) if val else None
 
 
 def padded_plan(settings: TrainSettings) -> Plan:
@@ -130,8 +147,8 @@ def padded_plan(settings: TrainSettings) -> Plan:
     )
 
 
-def _rows(rows: Sequence[Encoded], plan: Plan) -> Source:
-    return Source(Sequences(rows), partial(LengthBatches, _lengths(rows), plan), collate)
+def _rows(rows: Sequence[Encoded], plan: Plan, made: Made) -> Source:
+    return Source(Sequences(rows), partial(LengthBatches, _lengths(rows), plan), made.padded)
 
 
 def _lengths(rows: Sequence[Encoded]) -> list[int]:

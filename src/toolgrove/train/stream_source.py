@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.packs import PackPlan, Slots, pack, schedule
-from toolgrove.train.batches import LengthBatches, Plan, Share, collate, collate_forest
-from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.batches import LengthBatches, Plan, Share
+from toolgrove.train.loss import Loss
 from toolgrove.train.run import step_of
 from toolgrove.train.settings import TrainSettings
 from toolgrove.train.source import (
     Feed,
+    collators,
     pack_plan,
     packed_val,
     packs,
@@ -37,7 +38,7 @@ class Streamed(NamedTuple):
 
 def stream_feed(
     settings: TrainSettings,
-    loss: WeightedLoss,
+    loss: Loss,
     data: tuple[Streamed, Sequence[Encoded]],
     share: Share,
     resume: Path | None,
@@ -54,11 +55,12 @@ def stream_feed(
         turns = settings.accumulation(share.ranks, len(first) / len(packing.packs))
         tell(settings, packing, first, turns)
         batches = partial(packed_window, plan, turns * share.ranks)
-        made, held = partial(collate_forest, share=plan.share), packed_val(settings, val)
+        made = partial(collators(settings, first).forest, share=plan.share)
+        held = packed_val(settings, val)
     else:
         turns = settings.accumulation(share.ranks)
         batches = partial(padded_window, padded_plan(settings))
-        made, held = collate, padded_val(settings, val)
+        made, held = collators(settings, first).padded, padded_val(settings, val)
     mark = read_mark(resume, windows.size) if resume else None
     stream = Stream(windows, batches, turns, share, mark)
     if resume:

@@ -20,8 +20,10 @@ from toolgrove.models.training_state import is_encoded, load_state
 from toolgrove.models.tuned import TRAINED, Tuned
 from toolgrove.train.batches import Share, Source
 from toolgrove.train.faults import not_finite
-from toolgrove.train.loss import WeightedLoss
+from toolgrove.train.loss import Loss
 from toolgrove.train.stream import StreamSource
+
+_OF_THE_LOSS = ("input_ids", "weights", "tree", "channels", "at", "labels")
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class SftTrainer(Trainer):
 
     def __init__(
         self,
-        model: WeightedLoss,
+        model: Loss,
         args: TrainingArguments,
         train: Source | StreamSource,
         val: Source | None = None,
@@ -55,6 +57,7 @@ class SftTrainer(Trainer):
             eval_dataset=val and val.dataset,  # pyright: ignore
         )
         self._sources = train, val
+        self._notes = model.notes
         self.counts = Counts()
         self.tokenizer_folder: Path | None = None
         self.tuned = Tuned(model.model)
@@ -116,6 +119,7 @@ class SftTrainer(Trainer):
         model: Any = self.model_wrapped
         sums = torch.zeros(2, device=self.args.device)
         model.eval()
+        of_training = self._notes.put_aside()
         with torch.no_grad():
             for batch in self._loader(source):
                 inputs: Any = self._prepare_inputs(batch)
@@ -124,11 +128,17 @@ class SftTrainer(Trainer):
         if self.args.world_size > 1:
             sums: Any = self.accelerator.reduce(sums, "sum")
         metrics = {f"{metric_key_prefix}_loss": float(sums[0] / sums[1])}
+        metrics |= {f"{metric_key_prefix}_{k}": v for k, v in self._notes.take().items()}
+        self._notes.give_back(of_training)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds what was noted since the line before."""
+        super().log({**logs, **self._notes.take()} if "loss" in logs else logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Writes the adapter, or the whole model, with the tokenizer's files beside it."""
@@ -169,4 +179,4 @@ class SftTrainer(Trainer):
 
 
 def _for_model(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {name: inputs[name] for name in ("input_ids", "weights", "tree") if name in inputs}
+    return {name: inputs[name] for name in _OF_THE_LOSS if name in inputs}

@@ -11,7 +11,7 @@ from toolgrove.data.load import load_chats, split
 from toolgrove.encoding.cache import write_cache
 from toolgrove.encoding.job import RowEncoder
 from toolgrove.encoding.parallel import in_process
-from toolgrove.train.cached import _job, from_cache, uses_cache
+from toolgrove.train.cached import from_cache, job_of, uses_cache
 from toolgrove.train.recipe import SftSettings
 
 QUIET = Console(quiet=True)
@@ -42,7 +42,7 @@ def test_the_second_run_reads_what_the_first_has_written(tmp_path, monkeypatch):
     data = write(tmp_path / "rows.jsonl", rows(9))
     asked = settings(dataset=[data], load_from_cache_file=True)
     first = from_cache(asked, FOLDER, 2000, QUIET)
-    expected = RowEncoder(_job(asked, FOLDER, 2000)).work
+    expected = RowEncoder(job_of(asked, FOLDER, 2000)).work
 
     from toolgrove.data.rows import read_rows
 
