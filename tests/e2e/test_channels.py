@@ -56,12 +56,13 @@ def test_the_loss_of_each_channel_is_told(tmp_path, way):
         per_device_train_batch_size=6,
         gradient_accumulation_steps=1,
         max_steps=2,
-        **({} if way == "stream" else {"split_dataset_ratio": 0.01, "eval_steps": 2}),
+        val_dataset=[str(data)],
+        eval_steps=2,
     )
     lines = read_metrics(run_sft(settings).output_dir / "metrics.jsonl")
     for line in lines:
         kind = "eval_" if "eval_loss" in line else ""
         each = [value for name, value in line.items() if name.startswith(f"{kind}loss_")]
-        assert len(each) == (2 if not kind else 1)
+        assert len(each) == 2
         assert min(each) - 1e-4 <= line[f"{kind}loss"] <= max(each) + 1e-4
     assert lines[0]["loss_code"] != pytest.approx(lines[0]["loss_prose"], abs=1e-3)
