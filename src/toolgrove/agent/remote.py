@@ -50,6 +50,14 @@ class RemoteModel:
             raise ConfigError(
                 f"not an address: {self.url}", hint="write it as http://localhost:8000/v1"
             )
+        if self.agent is not None:
+            from toolgrove.encoding.transcript import text_targets
+
+            if self.agent not in text_targets():
+                raise ConfigError(
+                    f'the agent template "{self.agent}" has no text form that a chat server takes',
+                    hint=f"one of: {', '.join(text_targets())}",
+                )
 
     def stream(self, conv: Conversation, room: int | None = None) -> Iterator[Delta | Said]:
         """The reply. ModelError when the server does not answer, or refuses."""

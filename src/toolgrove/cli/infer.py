@@ -13,6 +13,7 @@ from toolgrove.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from toolgrove.agent.model import EngineModel, Model
+    from toolgrove.agent.session import Limits
     from toolgrove.engine.base import Sampling
     from toolgrove.templates.dialect import Dialect
 
@@ -28,7 +29,8 @@ class InferSettings(RowsSettings):
     file, no model needed)."""
 
     url: str | None = None
-    """An OpenAI-compatible server, such as http://localhost:8000/v1."""
+    """An OpenAI-compatible server, such as http://localhost:8000/v1. It writes and reads calls by
+    itself; with --agent_template (agentfabric, react_en ...) they are put into its texts here."""
 
     served_model: str | None = None
     """The model's name on that server."""
@@ -66,6 +68,9 @@ class InferSettings(RowsSettings):
 
     max_seconds: float | None = Field(default=None, gt=0)
     """How long an agent may work on one question."""
+
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    """How many tokens an agent may generate for one question."""
 
     max_repeats: int = Field(default=3, ge=0)
     """How often a call may bring the same result before the agent is warned, then ended; 0: as
@@ -105,14 +110,33 @@ class InferSettings(RowsSettings):
 
 def run(settings: InferSettings) -> int:
     """Answers the one question, or every row, or whatever is typed."""
-    model = _load(settings)
-    if settings.dataset and settings.query is None and not settings.eval_human:
+    if _backend(settings) == "local":
+        _base(settings)  # what cannot be is told before anything is started
+    if settings.dataset and (settings.query is not None or settings.eval_human):
+        raise ConfigError(
+            "a data set is answered without anybody asking or typing",
+            hint="leave out the data set, or --prompt and --eval_human",
+        )
+    if settings.dataset:
         from toolgrove.cli.infer_rows import answer_rows
 
-        return answer_rows(settings, model)
+        return answer_rows(settings, lambda: _load(settings))
     from toolgrove.cli.infer_chat import talk
 
-    return talk(settings, model)
+    return talk(settings, lambda: _load(settings))
+
+
+def limits_of(settings: InferSettings) -> Limits:
+    """How long an agent may work on one question."""
+    from toolgrove.agent.session import Limits
+
+    return Limits(
+        steps=settings.max_steps,
+        tokens=settings.max_total_tokens,
+        seconds=settings.max_seconds,
+        call_s=settings.tool_timeout_s,
+        repeats=settings.max_repeats,
+    )
 
 
 def _load(settings: InferSettings) -> Model:
@@ -124,7 +148,8 @@ def _load(settings: InferSettings) -> Model:
 
         url = settings.url or ""
         name = settings.served_model or first_model(url, settings.api_key)
-        return RemoteModel(url, name, settings.api_key, sampling)
+        agent = settings.agent_template
+        return RemoteModel(url, name, settings.api_key, sampling, agent)
     return _scripted(settings, sampling) if backend == "scripted" else _local(settings, sampling)
 
 
@@ -136,12 +161,15 @@ def _backend(settings: InferSettings) -> str:
         raise ConfigError("no server to ask", hint="--url http://localhost:8000/v1")
     if backend == "scripted" and settings.script is None:
         raise ConfigError("no script to play", hint="--script FILE, a JSON list of replies")
-    for name, value, needed in (
-        ("url", settings.url, "remote"),
-        ("script", settings.script, "scripted"),
+    for name, value, fits in (
+        ("url", settings.url, backend == "remote"),
+        ("script", settings.script, backend == "scripted"),
+        ("model", settings.model, backend != "remote"),
+        ("template", settings.template, backend != "remote"),
+        ("adapters", settings.adapters or None, backend == "local"),
     ):
-        if value is not None and backend != needed:
-            raise ConfigError(f"--{name} belongs to --infer_backend {needed}")
+        if value is not None and not fits:
+            raise ConfigError(f"--{name} has no meaning with --infer_backend {backend}")
     if backend == "local" and find_spec("torch") is None:
         raise ConfigError('"torch" is not installed', hint="pip install 'toolgrove[train]'")
     return backend
@@ -167,8 +195,6 @@ def _scripted(settings: InferSettings, sampling: Sampling) -> EngineModel:
     from toolgrove.engine.kept import KeptPrompts
     from toolgrove.engine.live_script import ScriptedLive, read_script
 
-    if settings.adapters:
-        raise ConfigError("a script has no model that adapters could go on")
     dialect = dialect_of(settings)
     replies = read_script(settings.script or "")
     if settings.model is not None:

@@ -7,14 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolgrove.agent.events import Calling, Ended, Returned, Said
 from toolgrove.agent.load import sources
 from toolgrove.agent.permission import Answer, Permission
-from toolgrove.agent.session import Limits, Session
+from toolgrove.agent.session import Session
 from toolgrove.agent.simulated import Typed, typed
 from toolgrove.agent.tools import RunnableTool, Toolbox
+from toolgrove.cli.infer import limits_of
 from toolgrove.cli.infer_shown import Shown, safe
 from toolgrove.cli.infer_typed import Typist, result_in, typist
 from toolgrove.core.errors import ConfigError, ToolgroveError, did_you_mean
@@ -43,13 +44,17 @@ _BARE = frozenset(
 _SAVED = "conversation.jsonl"
 
 
-def talk(settings: InferSettings, model: Model) -> int:
-    """Answers the one question, or talks until the user leaves."""
+def talk(settings: InferSettings, load: Callable[[], Model]) -> int:
+    """Answers the one question, or talks until the user leaves. The model is loaded last, when
+    nothing else can be wrong."""
+    if settings.result_path is not None:
+        settings.result_path.parent.mkdir(parents=True, exist_ok=True)
+        settings.result_path.open("a").close()
     person = typist()
     with Toolbox(otherwise=_anything(settings, person)) as toolbox:
-        chat = Chat(settings, model, toolbox, person)
         for given in settings.tools:
-            chat.load(given)
+            added(toolbox, settings, person, given)
+        chat = Chat(settings, load(), toolbox, person)
         try:
             if settings.query is not None:
                 return chat.one_question(settings.query)
@@ -88,19 +93,6 @@ class Chat:
     def __post_init__(self) -> None:
         self.shown = Shown(self.settings.as_json)
         self._begin(self.settings.system)
-
-    def load(self, given: str | dict) -> list[RunnableTool]:
-        """Adds tools; by hand, when the user wants to type their results."""
-        documents = given if isinstance(given, str) else [given]
-        added: list[RunnableTool] = []
-        for source in sources(documents, self.person.observation):
-            if self.settings.eval_human and not isinstance(source, Typed):
-                specs = [tool.tool for tool in source.tools]
-                source.close()
-                added += self.toolbox.add(Typed(specs, self.person.observation, source.name))
-            else:
-                added += self.toolbox.add(source)
-        return added
 
     def one_question(self, query: str) -> int:
         """Asks once. Calls of tools that nothing runs are shown and not answered."""
@@ -161,14 +153,8 @@ class Chat:
             self._save(self.settings.result_path)
 
     def _begin(self, system: str | None) -> None:
-        settings = self.settings
-        limits = Limits(
-            steps=settings.max_steps,
-            seconds=settings.max_seconds,
-            call_s=settings.tool_timeout_s,
-            repeats=settings.max_repeats,
-        )
-        permission = Permission(settings.allow, self._may if self.person.present else None)
+        may = self._may if self.person.present else None
+        permission, limits = Permission(self.settings.allow, may), limits_of(self.settings)
         messages = () if system is None else (Message(Role.SYSTEM, system),)
         self.session = Session(self.model, self.toolbox, permission, limits, Conversation(messages))
 
@@ -245,8 +231,9 @@ class Chat:
         if word == "drop" and what:
             print(f"dropped: {', '.join(self.toolbox.drop(what.strip()))}", file=sys.stderr)
         elif word not in ("", "list"):
-            added = self.load(what.strip() if word == "load" and what else rest)
-            print(f"tools: {', '.join(tool.name for tool in added) or 'none'}", file=sys.stderr)
+            given = what.strip() if word == "load" and what else rest
+            new = added(self.toolbox, self.settings, self.person, given)
+            print(f"tools: {', '.join(tool.name for tool in new) or 'none'}", file=sys.stderr)
         else:
             for tool in self.toolbox.tools:
                 how = "by hand" if tool.by_hand else "reads only" if tool.reads_only else "asks"
@@ -262,6 +249,25 @@ class Chat:
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(self.session.transcript(), ensure_ascii=False) + "\n")
         print(f"saved: {file}", file=sys.stderr)
+
+
+def added(
+    toolbox: Toolbox, settings: InferSettings, person: Typist, given: str | dict[str, Any]
+) -> list[RunnableTool]:
+    """The tools that a word or a document adds; by hand, when the user wants to type results."""
+    found: list[RunnableTool] = []
+    for source in sources(given if isinstance(given, str) else [given], person.observation):
+        taken = source
+        if settings.eval_human and not isinstance(source, Typed):
+            specs = [tool.tool for tool in source.tools]
+            source.close()
+            taken = Typed(specs, person.observation, source.name)
+        try:
+            found += toolbox.add(taken)
+        except ToolgroveError:
+            taken.close()
+            raise
+    return found
 
 
 def shown_reply(model: Model, asked: Conversation) -> Iterator[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -16,8 +16,9 @@ from toolgrove.agent.events import Calling, Ended, Said
 from toolgrove.agent.load import sources
 from toolgrove.agent.model import EngineModel
 from toolgrove.agent.permission import Permission
-from toolgrove.agent.session import Limits, Session
+from toolgrove.agent.session import Session
 from toolgrove.agent.tools import Toolbox
+from toolgrove.cli.infer import limits_of
 from toolgrove.cli.infer_shown import Shown
 from toolgrove.cli.inputs import at, conversations_of
 from toolgrove.cli.parse import message_of
@@ -49,7 +50,7 @@ class Answered(NamedTuple):
     transcript: JSON | None = None
 
 
-def answer_rows(settings: InferSettings, model: Model) -> int:
+def answer_rows(settings: InferSettings, load: Callable[[], Model]) -> int:
     """Answers the last question of each row, and tells how the answers compare to the rows' own.
 
     With ``--result_path`` rows that the file has already, asked in the same way, are left out.
@@ -61,7 +62,7 @@ def answer_rows(settings: InferSettings, model: Model) -> int:
         print(f"{len(rows) - len(missing)} of {len(rows)} rows are answered", file=sys.stderr)
     try:
         with _opened(settings.result_path) as file:
-            for answered in _answers(settings, model, missing):
+            for answered in _answers(settings, load, missing):
                 line = _line(answered)
                 if file is not None:
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -93,7 +94,12 @@ def _asked(settings: InferSettings) -> Iterator[Asked]:
         yield Asked(where, asked, gold, hashlib.sha256(told.encode()).hexdigest()[:16])
 
 
-def _answers(settings: InferSettings, model: Model, rows: Sequence[Asked]) -> Iterator[Answered]:
+def _answers(
+    settings: InferSettings, load: Callable[[], Model], rows: Sequence[Asked]
+) -> Iterator[Answered]:
+    if not rows:
+        return
+    model = load()
     if settings.tools:
         yield from _by_agent(settings, model, rows)
     elif isinstance(model, EngineModel):
@@ -110,12 +116,7 @@ def _answers(settings: InferSettings, model: Model, rows: Sequence[Asked]) -> It
 
 def _by_agent(settings: InferSettings, model: Model, rows: Sequence[Asked]) -> Iterator[Answered]:
     """Each row worked on by an agent with the tools, until it answers or has to end."""
-    limits = Limits(
-        steps=settings.max_steps,
-        seconds=settings.max_seconds,
-        call_s=settings.tool_timeout_s,
-        repeats=settings.max_repeats,
-    )
+    limits = limits_of(settings)
     with Toolbox() as toolbox:
         for given in settings.tools:
             for source in sources(given if isinstance(given, str) else [given]):

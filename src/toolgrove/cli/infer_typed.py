@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Protocol
 
@@ -75,6 +76,8 @@ def typist() -> Typist:
     """The person at the terminal; without one, whatever stdin holds."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         return Typist(_terminal(), present=True)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is no UTF-8 shows as such
     return Typist(_piped, present=False)
 
 

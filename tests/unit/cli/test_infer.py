@@ -362,10 +362,13 @@ def test_replies_to_a_data_set_are_measured_and_taken_up_again(
         (["--infer_backend", "remote"], "no server to ask"),
         (["--url", "localhost:1"], "not an address"),
         (["--url", "http://127.0.0.1:9/v1"], "does not tell its models"),
-        (["--script", "s.json", "--url", "http://x"], "--url belongs to --infer_backend remote"),
+        (["--script", "s.json", "--url", "http://x"], "--url has no meaning"),
         (["--script", "nowhere.json", "--template", "chatml"], "no such script"),
         (["--tools", "x", "--infer_backend", "local"], '"model" is missing'),
         (["--max_steps", "0"], "max_steps"),
+        (["--model", "m", "--tools", "nowhere.py"], "nowhere.py: no such file"),
+        (["--url", "http://127.0.0.1:9/v1", "--model", "m"], "--model has no meaning"),
+        (["rows.jsonl", "--model", "m", "--eval_human"], "without anybody asking"),
     ],
 )
 def test_wrong_flags(words: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.engine import live_local
 from toolgrove.engine.base import Finish, Sampling, generate
+from toolgrove.engine.kept import KeptPrompts
 from toolgrove.engine.live import Job
 from toolgrove.engine.live_local import LocalLive
 from toolgrove.engine.live_script import ScriptedLive, read_script
@@ -219,3 +220,14 @@ def test_bad_scripts_are_told(tmp_path, text):
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"script|JSON"):
         read_script(file)
+
+
+def test_one_conversation_after_the_other_over_kept_prompts(engine, prompts, alone):
+    live = LocalLive(engine)
+    kept = KeptPrompts(live)
+    assert generate(kept, prompts[:2], Sampling(12)) == alone[:2]
+    stream = kept.stream([prompts[2]], Sampling(12))
+    next(stream)
+    stream.close()
+    assert live.step() == []
+    assert generate(kept, [prompts[2]], Sampling(12)) == alone[2:3]
