@@ -44,7 +44,7 @@ form label { margin-right: 1rem; color: var(--soft); }
 .case { border: 1px solid var(--edge); border-radius: 8px; padding: .5rem 1rem; margin: .6rem 0; }
 .case[hidden] { display: none; } summary { cursor: pointer; }
 .case .what { color: var(--soft); font-size: .85rem; }
-.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 1rem; }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem; }
 .side { background: var(--panel); border-radius: 6px; padding: .6rem .8rem; min-width: 0; }
 .side h3 { margin: 0 0 .3rem; font-size: .85rem; font-weight: 600; }
 .right h3 { color: var(--good); } .wrong h3 { color: var(--bad); }
