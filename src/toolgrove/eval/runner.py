@@ -109,9 +109,14 @@ def run_eval(settings: EvalSettings, *, subject: Subject | None = None) -> Repor
     what is measured, where it is not the model or the server of the settings.
     """
     clock, cpu = time.monotonic(), cpu_seconds()
-    asked = subject or (_server(settings) if settings.url else _local(settings))
-    prepared = [suites.get(name)(settings) for name in dict.fromkeys(settings.suite)]
+    if subject is None:
+        _refuse_clashes(settings)
+    made = [suites.get(name) for name in dict.fromkeys(settings.suite)]
+    prepared: list[Prepared] = []
     try:
+        for make in made:
+            prepared.append(make(settings))
+        asked = subject or (_server(settings) if settings.url else _local(settings))
         tasks = [task for suite in prepared for task in suite.tasks]
         outcomes = _played(settings, asked, tasks)
     finally:
@@ -159,14 +164,33 @@ def _rounds(
             yield from in_batches(plays, speaker, min(settings.batch_size, live or len(alike)))
 
 
+def _refuse_clashes(settings: EvalSettings) -> None:
+    """EvalError for settings that name nothing to measure, or that a server has itself."""
+    if not settings.url:
+        if settings.model is None:
+            raise EvalError("nothing to measure", hint="give --model, or --url of a server")
+        return
+    own = {
+        "model": settings.model,
+        "adapters": settings.adapters,
+        "strict": settings.strict,
+        "template": settings.template,
+        "agent_template": settings.agent_template,
+    }
+    for name in (name for name, given in own.items() if given):
+        raise EvalError(
+            f"--{name} says nothing of a server",
+            hint="the server has its own; --served_model names the model there",
+        )
+
+
 def _local(settings: EvalSettings) -> Subject:
     from toolgrove.encoding.encode import refuse_losses
     from toolgrove.models.load import fetch_model
     from toolgrove.templates.detect import dialect_in
 
-    if settings.model is None:
-        raise EvalError("nothing to measure", hint="give --model, or --url of a server")
-    folder = fetch_model(settings.model)
+    model = str(settings.model)
+    folder = fetch_model(model)
     dialect = dialect_in(folder, settings.template, settings.agent_template)
     refuse_losses(_PROBE, dialect)
     name = dialect_name(dialect)
@@ -186,24 +210,12 @@ def _local(settings: EvalSettings) -> Subject:
             engine.context,
         )
 
-    return Subject(settings.model, name, _identity(settings, name, folder), speaker)
+    return Subject(model, name, _identity(settings, name, folder), speaker)
 
 
 def _server(settings: EvalSettings) -> Subject:
     from toolgrove.eval.remote import UrlSpeaker
 
-    own = {
-        "model": settings.model,
-        "adapters": settings.adapters,
-        "strict": settings.strict,
-        "template": settings.template,
-        "agent_template": settings.agent_template,
-    }
-    for name in (name for name, given in own.items() if given):
-        raise EvalError(
-            f"--{name} says nothing of a server",
-            hint="the server has its own; --served_model names the model there",
-        )
     speaker = UrlSpeaker(
         str(settings.url),
         settings.served_model,

@@ -57,7 +57,8 @@ class EvalSettings(CommandSettings):
     """More of EvalScope's task configuration."""
 
     limit: int | None = Field(default=None, ge=1)
-    """At most so many conversations of a data set, or cases of each benchmark of EvalScope."""
+    """At most so many conversations of a data set, or cases of each category of behaviour and of
+    each benchmark of EvalScope."""
 
     seed: int = 42
     """Seed that draws the cases."""

@@ -98,3 +98,4 @@ def test_every_category_has_ten_cases_or_more_and_every_case_is_whole() -> None:
     assert min(counts.values()) >= 10
     assert len(BY_NAME) == len(json.loads(CASES.read_text(encoding="utf-8"))["cases"])
     assert len(Behaviour(EvalSettings()).tasks) == len(BY_NAME)
+    assert len(Behaviour(EvalSettings(limit=3)).tasks) == 3 * len(JUDGES)

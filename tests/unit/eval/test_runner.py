@@ -201,11 +201,13 @@ def test_categories_and_groups_of_them(wheel, monkeypatch) -> None:
         chosen_categories(["live_relevanse"])
 
 
-def test_a_model_that_shows_no_tools_is_refused(tmp_path) -> None:
+def test_a_model_that_shows_no_tools_is_refused(tmp_path, wheel, monkeypatch) -> None:
+    monkeypatch.setattr("toolgrove.eval.suites.bfcl.wheel", lambda: wheel)
     folder = tmp_path / "model"
     tiny_tokenizer(folder)
     (folder / "config.json").write_text("{}")
-    settings = EvalSettings(model=str(folder), template="smollm2", output_dir=tmp_path / "out")
+    given = {"template": "smollm2", "categories": ["simple_python"]}
+    settings = EvalSettings(model=str(folder), output_dir=tmp_path / "out", **given)
     with pytest.raises(TemplateError, match="loses"):
         run_eval(settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -53,13 +54,16 @@ class BehaviourCase(NamedTuple):
 
 
 class Behaviour:
-    """All cases of ``behaviour.json``."""
+    """The cases of ``behaviour.json``; the settings' limit counts for each category."""
 
-    def __init__(self, _settings: EvalSettings) -> None:
-        self.tasks = [
-            Task(NAME, case.category, case.name, _size(case), partial(play, case))
-            for case in load_behaviour()
-        ]
+    def __init__(self, settings: EvalSettings) -> None:
+        taken: Counter[str] = Counter()
+        self.tasks: list[Task] = []
+        for case in load_behaviour():
+            taken[case.category] += 1
+            if settings.limit is None or taken[case.category] <= settings.limit:
+                task = Task(NAME, case.category, case.name, _size(case), partial(play, case))
+                self.tasks.append(task)
 
     def close(self) -> None:
         """Nothing to end."""

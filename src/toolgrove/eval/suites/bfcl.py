@@ -45,11 +45,12 @@ class Bfcl:
     """The categories that the settings name. ``folder`` is the unpacked wheel."""
 
     def __init__(self, settings: EvalSettings, folder: Path | None = None) -> None:
+        categories = chosen_categories(settings.categories)
         self._folder = folder or wheel()
         self._worlds = Worlds(self._folder, settings.world_timeout_s)
         checker = load_checker(self._folder)
         self.tasks: list[Task] = []
-        for chosen in chosen_categories(settings.categories):
+        for chosen in categories:
             if chosen.category in MULTI_TURN:
                 turns = chosen.draw(load_turns(self._folder, chosen.category), settings.seed)
                 self.tasks += [_turns_task(case, self._worlds) for case in turns]
