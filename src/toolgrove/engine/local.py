@@ -128,15 +128,24 @@ class LocalEngine:
 
         ModelError when replies are to be held to grammars and xgrammar is not installed.
         """
-        for index, prompt in enumerate(prompts):
+        held = {row: grammar for row, grammar in enumerate(grammars) if grammar is not None}
+        yield from self.answer(dict(enumerate(prompts)), sampling, held)
+
+    def answer(
+        self,
+        prompts: Mapping[int, Sequence[int]],
+        sampling: Sampling,
+        grammars: Mapping[int, JSON],
+    ) -> Iterator[Chunk]:
+        """Chunks for prompts by their numbers; a number decides what a seed draws for it."""
+        for index, prompt in prompts.items():
             check_prompt(prompt, self.context, f"prompt {index}")
-        wanted = {row: held for row, held in enumerate(grammars) if held is not None}
-        constrainer = self.constrainer(sampling.stop) if wanted else None
+        constrainer = self.constrainer(sampling.stop) if grammars else None
         for rows in _batches(prompts):
             draws = {row: _draw(sampling, row) for row in rows}
             for row in rows:
-                if constrainer is not None and row in wanted:
-                    draws[row].matcher = constrainer.matcher(wanted[row])
+                if constrainer is not None and row in grammars:
+                    draws[row].matcher = constrainer.matcher(grammars[row])
             yield from self._batch({row: prompts[row] for row in rows}, sampling, draws)
 
     def constrainer(self, stops: Sequence[str]) -> Constrainer:
@@ -248,9 +257,9 @@ def _declared_eos(model: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def _batches(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def _batches(prompts: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
     """Rows in batches, the longest first, each batch within the row and token budgets."""
-    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    order = sorted(prompts, key=lambda row: -len(prompts[row]))
     batch: list[int] = []
     for row in order:
         longest = len(prompts[batch[0]]) if batch else 0
