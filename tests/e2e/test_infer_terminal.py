@@ -155,7 +155,7 @@ def test_ctrl_c_in_a_tool_and_in_a_question(terminal) -> None:
     (row,) = talk.rows()
     assert [run["ended"] for run in row["agent_runs"]] == ["interrupted", "interrupted", "answer"]
     results = [m["content"] for m in row["messages"] if m["role"] == "tool"]
-    assert results == ["error: not run: the user stopped the work"] * 2
+    assert results == ["error: not run: the work was stopped before"] * 2
 
 
 @pytest.mark.parametrize("env", ["NO_COLOR=1", "TERM=dumb", "TERM=xterm-256color"])

@@ -75,6 +75,8 @@ def _of_document(value: Any, name: str, place: str, ask: Ask | None) -> list[Sou
         tools = read_tools(listed)
     except ToolgroveError as error:
         raise ToolError(error.what, where=error.where or name, hint=error.hint) from error
+    if not tools:
+        raise ToolError("no tools in it", where=name, hint=f"tools are one of: {FORMS}")
     results = cast(JSON, value).get("results") if isinstance(value, dict) else None
     if results is not None:
         return [Simulated(tools, scripted(results, name), name)]
@@ -144,7 +146,7 @@ def _parsed(text: str, where: str) -> Any:
 
 def _fetched(url: str) -> Any:
     if not url.startswith(("http://", "https://")):
-        return _parsed(Path(url).read_text(encoding="utf-8"), url)
+        raise ToolError(f"not an address: {url}", hint="a file is named without openapi:")
     try:
         with urlopen(url, timeout=_FETCH_S) as reply:  # the address was checked
             return _parsed(reply.read().decode("utf-8", "replace"), url)

@@ -20,6 +20,7 @@ from toolgrove.agent.remote import RemoteModel
 from toolgrove.agent.session import Limits, Session
 from toolgrove.agent.tools import Source, Toolbox
 from toolgrove.core.errors import ConfigError
+from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.core.registry import Registry
 from toolgrove.engine.base import Sampling
@@ -110,8 +111,6 @@ class RolePlay:
             elif isinstance(event, Said) and event.reply.calls:
                 calls, results = len(event.reply.calls), {}
                 for call in session.conversation.messages[-1].calls:
-                    from toolgrove.core.jsonish import dump
-
                     yield f"\nAction: {call.name}\nAction Input: {dump(call.arguments)}\n"
             elif isinstance(event, Returned):
                 results[event.index] = event.outcome.text

@@ -26,7 +26,7 @@ from toolgrove.templates.reading import Delta, DeltaKind
 RUNS = "agent_runs"
 """The column of a transcript that says how each question was worked on."""
 
-_NOT_RUN = "not run: the user stopped the work"
+_NOT_RUN = "not run: the work was stopped before"
 
 
 @dataclass(frozen=True, slots=True)

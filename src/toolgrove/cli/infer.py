@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from toolgrove.agent.session import Limits
     from toolgrove.engine.base import Sampling
     from toolgrove.templates.dialect import Dialect
+
+
+_OWN = "the model's own template"
+_log = logging.getLogger(__name__)
 
 
 class InferSettings(RowsSettings):
@@ -253,4 +258,9 @@ def _dialect(settings: InferSettings, folder: Path) -> Dialect:
     if settings.enable_thinking is not None:
         options = {**options, "enable_thinking": settings.enable_thinking}
     told = Speech(folder, None, None, options, settings.today)
-    return speech_of(told, [*map(Path, settings.adapters), folder]).dialect()
+    speech = speech_of(told, [*map(Path, settings.adapters), folder])
+    if not speech.why.startswith(_OWN):
+        _log.info("%s", speech.why)
+    elif speech.agent is not None:
+        _log.info("agent template %s: %s", speech.agent, speech.why)
+    return speech.dialect()

@@ -62,7 +62,7 @@ class Shown:
         if self._console:
             self._console.print(text, style="yellow")
         else:
-            print(text, flush=True)
+            print(text, flush=True, file=sys.stderr if self._as_json else sys.stdout)
 
     def end_line(self) -> None:
         """Begins a new line where one was begun."""

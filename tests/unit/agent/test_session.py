@@ -265,7 +265,7 @@ def test_ctrl_c_at_each_stage_keeps_what_was_said(scripted) -> None:
         scripted([call("delete"), "On with it."]), delete, permission=Permission((), asks)
     )
     assert over(stopped.ask("Delete it")).ended is Ended.INTERRUPTED
-    assert results(stopped) == ["error: not run: the user stopped the work"]
+    assert results(stopped) == ["error: not run: the work was stopped before"]
     assert over(stopped.ask("Then not")).ended is Ended.ANSWER
     row = json.loads(json.dumps(stopped.transcript()))
     assert [run["ended"] for run in row[RUNS]] == ["interrupted", "answer"]

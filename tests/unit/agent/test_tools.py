@@ -302,6 +302,7 @@ def test_operations_of_a_document_are_tools(tmp_path: Path, shop: str) -> None:
         ('{"mcpServers": {"a": {}}}', "neither a command nor a url"),
         ('{"tools": [{"name": "f"}], "results": [{"name": "f"}]}', r"results\[0\] needs"),
         ("{", "neither JSON nor YAML"),
+        ("", "no tools in it"),
     ],
 )
 def test_documents_that_cannot_be_used(tmp_path: Path, text: str, what: str) -> None:

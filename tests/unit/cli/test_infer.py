@@ -293,7 +293,7 @@ def test_the_end_of_the_input_in_the_middle_is_no_result(
     assert main(["infer", "--model", "m", "--tools", TOOLS, "--result_path", str(kept)]) == 0
     row = json.loads(kept.read_text())
     assert row["agent_runs"][0]["ended"] == "interrupted"
-    assert row["messages"][-1]["content"] == "error: not run: the user stopped the work"
+    assert row["messages"][-1]["content"] == "error: not run: the work was stopped before"
 
 
 def test_control_characters_do_not_reach_the_terminal(
