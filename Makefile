@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
+SLOW_STAMP := $(VENV)/.installed-slow
 EXTRAS := train,serve,agent,studio,eval,grammar,quant,dev
+SLOW_EXTRAS := deepspeed,ray
 BENCH_FLAGS ?=
 # Waiting threads sleep instead of spinning: on a busy machine that is several times faster.
 export OMP_WAIT_POLICY ?= passive
@@ -34,7 +36,12 @@ demo: $(STAMP) ## fine-tune a real model into calling tools, measured before and
 test: $(STAMP) ## the fast tests
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(STAMP) ## the slow tests: distributed runs, kills, long trainings
+$(SLOW_STAMP): $(STAMP)
+	@echo "installing DeepSpeed and Ray, which the slow tests run"
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e ".[$(SLOW_EXTRAS)]"
+	@touch $@
+
+test-slow: $(SLOW_STAMP) ## the slow tests: distributed runs, kills, long trainings
 	@$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## format, lint, types, layers

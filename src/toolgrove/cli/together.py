@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,53 +12,102 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from toolgrove.config.settings import dump_recipe
+from toolgrove.core.errors import ConfigError
 from toolgrove.models.threads import usable_cores
 
 if TYPE_CHECKING:
     from toolgrove.train.settings import TrainSettings
+    from toolgrove.train.sft import SftResult
 
 LOOK_EVERY_S = 0.5
+PORT = 29500
+"""The port at which several machines meet where nothing else is said, as for torchrun."""
+
 PATIENCE_S = 60.0
 """How long the others may take to end once one process has failed."""
 
 
-def train_together(settings: TrainSettings, command: str = "sft") -> int:
-    """Runs ``toolgrove sft``, or ``pt``, in ``nproc_per_node`` processes that train one model.
+def started(settings: TrainSettings, command: str = "sft") -> int | None:
+    """Starts the run's processes here, or through Ray; None where this process is to train.
 
-    The first process talks and writes; what the others say is shown only when one of them fails
-    alone. Ctrl-C reaches all of them, and they end after the same step. Returns the first one's
-    exit code.
+    That is so in a run of one process, and where torchrun or the like has started this one.
     """
-    count = settings.nproc_per_node
+    from toolgrove.train.parallel import Kind, parallel_of, processes_here
+    from toolgrove.train.ranks import is_started
+
+    if is_started():
+        return None
+    if settings.executor == "ray":
+        from toolgrove.train.ray_job import train_on_ray
+
+        return tell(train_on_ray(settings, command), as_json=bool(getattr(settings, "as_json", 0)))
+    count = processes_here(settings)
+    alone = count * settings.nnodes == 1 and parallel_of(settings).kind is Kind.DDP
+    return None if alone else train_together(settings, command)
+
+
+def tell(result: SftResult, *, as_json: bool) -> int:
+    """Prints where the run's result lies, or all that came out; returns the exit code."""
+    if as_json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        print(result.checkpoint or result.output_dir)
+    return result.exit_code
+
+
+def train_together(settings: TrainSettings, command: str = "sft") -> int:
+    """Runs ``toolgrove sft``, or ``pt``, in several processes here that train one model.
+
+    The first process of all talks and writes; what the others say is shown only when one of them
+    fails alone. Ctrl-C reaches all of them, and they end after the same step. Returns the first
+    one's exit code.
+    """
+    from toolgrove.train.parallel import processes_here
+    from toolgrove.train.ranks import refuse_more_than_cores
+
+    count = processes_here(settings)
+    refuse_more_than_cores(count)
+    first = settings.node_rank * count
     with tempfile.TemporaryDirectory() as folder:
         recipe = dump_recipe(settings, Path(folder) / "recipe.yaml")
-        shared = {
-            **os.environ,
-            "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(_free_port()),
-        }
+        shared = {**os.environ, **_meeting(settings), "WORLD_SIZE": str(count * settings.nnodes)}
+        shared |= {"LOCAL_WORLD_SIZE": str(count), "NODE_RANK": str(settings.node_rank)}
         # accelerate would set one thread for each, whatever the cores
         shared.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
         words = [sys.executable, "-m", "toolgrove", command, "-c", str(recipe)]
         with (Path(folder) / "others.txt").open("w+b") as others:
             processes: list[subprocess.Popen[bytes]] = []
             with _passing_on(processes):
-                for rank in range(count):
-                    own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                    heard = None if rank == 0 else others
-                    said = subprocess.DEVNULL if rank else None
+                for local in range(count):
+                    own = {"RANK": str(first + local), "LOCAL_RANK": str(local)}
+                    talks = first + local == 0
+                    said, heard = (None, None) if talks else (subprocess.DEVNULL, others)
                     processes.append(
                         subprocess.Popen(words, env=shared | own, stdout=said, stderr=heard)
                     )
                 _watch(processes)
-            _tell_of_others(processes, others)
+            _tell_of_others(processes, others, talks=first == 0)
     return _exit_code(processes)
+
+
+def _meeting(settings: TrainSettings) -> dict[str, str]:
+    """Where the processes meet: the first machine, and a port of it."""
+    if settings.nnodes == 1:
+        port = settings.master_port or _free_port()
+        return {"MASTER_ADDR": settings.master_addr or "127.0.0.1", "MASTER_PORT": str(port)}
+    address = settings.master_addr or os.environ.get("MASTER_ADDR")
+    if not address:
+        raise ConfigError(
+            f"{settings.nnodes} machines need to know where the first one is",
+            hint="give --master_addr and --master_port on each, and --node_rank 0, 1, ...",
+        )
+    port = settings.master_port or os.environ.get("MASTER_PORT") or str(PORT)
+    return {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
 
 
 def _watch(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -91,10 +141,13 @@ def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
                 process.kill()
 
 
-def _tell_of_others(processes: Sequence[subprocess.Popen[bytes]], said: IO[bytes]) -> None:
-    """Shows what the other processes said when the first was not the one that failed."""
+def _tell_of_others(
+    processes: Sequence[subprocess.Popen[bytes]], said: IO[bytes], *, talks: bool
+) -> None:
+    """Shows what the silent processes said when the first, which ``talks``, did not fail itself."""
     codes = [process.returncode for process in processes]
-    if any(codes[1:]) and codes[0] in (0, -signal.SIGKILL):
+    silent = codes[1:] if talks else codes
+    if any(silent) and (not talks or codes[0] in (0, -signal.SIGKILL)):
         said.seek(0)
         sys.stderr.buffer.write(said.read())
         sys.stderr.flush()

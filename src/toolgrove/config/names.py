@@ -16,9 +16,11 @@ OLDER: dict[str, tuple[str, ...]] = {
     "custom_val_dataset_path": ("val_dataset",),
     "dataset_seed": ("data_seed",),
     "dataset_test_ratio": ("split_dataset_ratio",),
+    "deepspeed": ("parallel",),
     "dtype": ("torch_dtype",),
     "eval_batch_size": ("per_device_eval_batch_size",),
     "finetuning_type": ("tuner_type",),
+    "fsdp": ("parallel",),
     "freeze_trainable_layers": ("trainable_layers",),
     "init_lora_weights": ("init_weights",),
     "lora_dropout_p": ("lora_dropout",),
@@ -38,7 +40,18 @@ OLDER: dict[str, tuple[str, ...]] = {
 }
 """Older spelling -> today's names; the first that the settings have is meant."""
 
-SHORT = frozenset({"agent", "option", "packing_length", "padding_free", "plugin", "truncation"})
+SHORT = frozenset(
+    {
+        "agent",
+        "deepspeed",
+        "fsdp",
+        "option",
+        "packing_length",
+        "padding_free",
+        "plugin",
+        "truncation",
+    }
+)
 """Spellings that are as good as the name itself: they are not remarked upon."""
 
 

@@ -20,6 +20,17 @@ def body(model: Any) -> Any:
     return Prompted(model) if is_prompted(model) else causal(model).base_model
 
 
+def layers_of(model: Any) -> list[str]:
+    """The classes of the model's layers, as transformers names what must stay in one piece."""
+    here = {type(module).__name__ for module in causal(model).modules()}
+    return sorted(here.intersection(getattr(causal(model), "_no_split_modules", None) or ()))
+
+
+def attention_of(model: Any) -> str:
+    """The attention kernel that the model is set to, by transformers' name."""
+    return str(causal(model).config._attn_implementation)
+
+
 def vocabulary(model: Any) -> int:
     """How many logits the head makes."""
     return int(causal(model).config.get_text_config().vocab_size)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError
+from toolgrove.train.parallel import Kind, Parallel
 from toolgrove.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from accelerate import ParallelismConfig
     from transformers import TrainingArguments
 
     from toolgrove.models.device import Placement
 
 
-def training_arguments(
-    settings: TrainSettings, run: Path, placement: Placement, accumulation: int, *, validate: bool
-) -> TrainingArguments:
-    """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not.
+class Spread(NamedTuple):
+    """How the work is spread: what processes share, which layers FSDP2 takes one at a time, and
+    how many batches each process takes in an optimizer step. ``parts``: how many processes share
+    a sequence, with which kernel of ``attention``."""
 
-    ``accumulation`` is how many batches each process takes in an optimizer step.
-    """
+    parallel: Parallel
+    layers: Sequence[str]
+    accumulation: int
+    parts: int = 1
+    attention: str = "sdpa"
+
+
+def training_arguments(
+    settings: TrainSettings, run: Path, placement: Placement, spread: Spread, *, validate: bool
+) -> TrainingArguments:
+    """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not."""
     import torch
     from transformers import TrainingArguments
 
@@ -29,21 +41,55 @@ def training_arguments(
             output_dir=str(run),
             **_optimization(settings),
             **_rhythm(settings, validate=validate),
+            **_sharing(spread, placement),
             per_device_train_batch_size=settings.per_device_train_batch_size or 1,
             per_device_eval_batch_size=settings.per_device_eval_batch_size,
-            gradient_accumulation_steps=accumulation,
+            gradient_accumulation_steps=spread.accumulation,
             seed=settings.seed,
             data_seed=settings.data_seed,
             dataloader_num_workers=settings.dataloader_num_workers,
             report_to=_reporters(settings),
             fp16=placement.dtype == torch.float16,
-            use_cpu=placement.device.type == "cpu",
             use_cache=True,
             disable_tqdm=True,
             remove_unused_columns=False,
         )
     except (ValueError, RuntimeError, ImportError) as error:
         raise ConfigError(str(error).strip().partition("\n")[0]) from error
+
+
+def _sharing(spread: Spread, placement: Placement) -> dict[str, Any]:
+    """What the processes share, in transformers' words."""
+    import torch
+
+    on_cpu = placement.device.type == "cpu"
+    options = dict(spread.parallel.options)
+    if spread.parallel.kind is Kind.FSDP:
+        layers = {"transformer_layer_cls_to_wrap": list(spread.layers)}
+        return {"use_cpu": on_cpu, "fsdp": True, "fsdp_config": layers | options}
+    if spread.parallel.kind is Kind.DDP:
+        return {"use_cpu": on_cpu}
+    if placement.dtype == torch.bfloat16:
+        options.setdefault("bf16", {"enabled": True})
+    config: dict[str, Any] = {"deepspeed": options}
+    if spread.parts > 1:
+        config["parallelism_config"] = _by_heads(spread)
+    if on_cpu:  # the processes are connected by gloo, which transformers would not ask for
+        config["accelerator_config"] = {"use_configured_state": True}
+    elif placement.dtype == torch.float16:
+        options.setdefault("fp16", {"enabled": "auto"})
+    return config
+
+
+def _by_heads(spread: Spread) -> ParallelismConfig:
+    """DeepSpeed's Ulysses: sequences are shared, in attention heads are."""
+    from accelerate import ParallelismConfig
+    from accelerate.utils import DeepSpeedSequenceParallelConfig
+
+    handler = DeepSpeedSequenceParallelConfig(
+        sp_seq_length_is_variable=True, sp_attn_implementation=spread.attention
+    )
+    return ParallelismConfig(sp_size=spread.parts, sp_backend="deepspeed", sp_handler=handler)
 
 
 def _optimization(settings: TrainSettings) -> dict[str, Any]:

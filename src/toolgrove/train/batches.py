@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from toolgrove.encoding.cache import CachedSequences
@@ -56,6 +57,14 @@ class Share(NamedTuple):
 
     rank: int = 0
     ranks: int = 1
+
+
+class Part(NamedTuple):
+    """Which part of each sequence a process has, of how many, and the rows of every batch."""
+
+    number: int
+    parts: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +228,34 @@ def collate(items: Sequence[tuple[int, Encoded]], *, channels: bool = False) -> 
 def channel_name(row: Encoded) -> str:
     """The channel that a row's loss is told under."""
     return row.channel or NO_CHANNEL
+
+
+def collate_part(
+    items: Sequence[tuple[int, Encoded]], *, part: Part
+) -> dict[str, Tensor | dict[str, Any]]:
+    """A process's part of rows that several processes compute together, each the same number.
+
+    ``input_ids`` and the ``weights`` of what follows each are [rows, tokens of the part]. Missing
+    rows are filled up untrained. Only the first part counts.
+    """
+    whole = collate(items)
+    ids, weights = whole["input_ids"], whole["weights"]
+    lines, longest = part.rows - len(ids), ids.shape[1]
+    wide = -longest % part.parts
+    ids = functional.pad(ids, (0, wide + 1, 0, lines))
+    weights = functional.pad(weights, (0, wide + 1, 0, lines))
+    width = (longest + wide) // part.parts
+    mine = slice(part.number * width, (part.number + 1) * width)
+    return {
+        "input_ids": ids[:, :-1][:, mine],
+        "weights": weights[:, 1:][:, mine],
+        "part": {
+            "targets": ids[:, 1:][:, mine],
+            "positions": torch.arange(longest + wide)[mine].expand(part.rows, -1).contiguous(),
+        },
+        **_counts(items if part.number == 0 else []),
+        "rows": whole["rows"],
+    }
 
 
 def collate_forest(

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from toolgrove.train.loss import most
+from toolgrove.train.sharded import held_weights
 from toolgrove.train.trainer import Counts
 
 logger = logging.getLogger(__name__)
@@ -127,10 +129,21 @@ class Display(TrainerCallback):
         self._spoke = 0.0
 
     def on_train_begin(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        model: Any = None,
+        **_: Any,
     ) -> None:
-        """Opens the bar."""
+        """Opens the bar; says how the weights are spread."""
         self._began = (time.perf_counter(), state.global_step)
+        here, every = held_weights(model)
+        if state.is_world_process_zero and here < every:
+            self._console.print(
+                f"each of {args.world_size} processes holds its part of the weights:"
+                f" {here:,} of {every:,}"
+            )
         if not state.is_world_process_zero or not self._console.is_terminal:
             return
         columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
@@ -188,13 +201,11 @@ def _clock(seconds: float) -> str:
 
 def agreed(number: int) -> int:
     """The largest of the processes' numbers."""
-    from torch import distributed, tensor
+    from torch import device, distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
         return number
-    largest = tensor(number, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
-    distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
-    return int(largest)
+    return most(number, device("cuda" if distributed.get_backend() == "nccl" else "cpu"))
 
 
 class StopWish(TrainerCallback):

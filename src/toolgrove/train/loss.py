@@ -30,6 +30,13 @@ class Tree(TypedDict):
     layout: Layout
 
 
+class Part(TypedDict):
+    """What a part of rows needs beside its tokens: which token follows each, where each stands."""
+
+    targets: Tensor
+    positions: Tensor
+
+
 class Loss(nn.Module):
     """A model that maps a batch to a sum of losses; ``notes`` are told beside that."""
 
@@ -37,6 +44,7 @@ class Loss(nn.Module):
         super().__init__()
         self.model = model
         self.notes = Notes()
+        self.in_step = False
         self._dtype = dtype
         self._let_autocast_choose()
 
@@ -69,7 +77,8 @@ class WeightedLoss(Loss):
     (since each position sees earlier ones only, no mask is needed), or one forest, for which the
     model must be set to tree attention. Law: value and gradients equal those of the full logits
     of the rows one by one. A model whose head does more than a projection and the scalings known
-    here runs with full logits, said once in the log.
+    here runs with full logits, said once in the log. Processes that gather the head's weights
+    each time it runs (ZeRO-3) must be ``in_step``: all cut their work into equally many chunks.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -88,16 +97,23 @@ class WeightedLoss(Loss):
         weights: Tensor,
         tree: Tree | None = None,
         channels: Mapping[str, Tensor] | None = None,
+        part: Part | None = None,
     ) -> Tensor:
         """The sum over what is learnt of weight * -log p(token | what is before); float32.
 
         Of rows, ``input_ids`` and ``weights`` are [rows, tokens] and a weight belongs to the
         token it stands at. Of a forest, ``input_ids`` is [1, tokens] and ``weights`` goes with
         the targets of the ``tree``. ``channels`` are the weights that are of each channel, laid
-        out as ``weights`` are: their losses are noted.
+        out as ``weights`` are: their losses are noted. Of a ``part`` of rows, whose other parts
+        are with other processes, a weight belongs to the token that follows.
         """
         more: dict[str, Any] = {"use_cache": False}
-        if tree is None:
+        if part is not None:
+            more["position_ids"] = part["positions"]
+            rows, columns = (weights > 0).nonzero(as_tuple=True)
+            targets, scale = part["targets"][rows, columns], weights[rows, columns]
+            of_each: Mapping[str, Tensor] = {}
+        elif tree is None:
             following = weights[:, 1:]
             rows, columns = (following > 0).nonzero(as_tuple=True)
             targets, scale = input_ids[:, 1:][rows, columns], following[rows, columns]
@@ -112,8 +128,6 @@ class WeightedLoss(Loss):
                 losses = _losses(logits[rows, columns], targets)
                 return self._summed(losses, scale, of_each)
             hidden = body(self.model)(input_ids=input_ids, **more).last_hidden_state
-            if not len(targets):
-                return hidden.float().sum() * 0.0
             return self._summed(self._chunked(hidden[rows, columns], targets), scale, of_each)
 
     def _summed(self, losses: Tensor, scale: Tensor, channels: Mapping[str, Tensor]) -> Tensor:
@@ -124,12 +138,17 @@ class WeightedLoss(Loss):
         return (losses * scale.float()).sum()
 
     def _chunked(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The losses, chunk by chunk. Nothing to learn gives none, and gradients of 0 for all
+        weights: processes that share weights expect them of each other."""
         size = max(1, LOGITS_AT_ONCE // vocabulary(self.model))
-        if len(targets) <= size:
+        count = max(1, -(-len(targets) // size))
+        if self.in_step:
+            count = most(count, hidden.device)
+        if count == 1:
             return self._of_chunk(hidden, targets)
         parts: list[Any] = [
-            checkpoint(self._of_chunk, *part, use_reentrant=False)
-            for part in zip(hidden.split(size), targets.split(size), strict=True)
+            checkpoint(self._of_chunk, *chunk, use_reentrant=False)
+            for chunk in zip(hidden.tensor_split(count), targets.tensor_split(count), strict=True)
         ]
         return torch.cat(parts)
 
@@ -139,3 +158,10 @@ class WeightedLoss(Loss):
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def most(number: int, device: torch.device) -> int:
+    """The largest of the processes' numbers."""
+    largest = torch.tensor(number, device=device)
+    torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
+    return int(largest)

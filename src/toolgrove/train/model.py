@@ -12,6 +12,7 @@ from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.models.adapters import AdaLora, Adapter, Lora, Other, Prompt, add_adapter
 from toolgrove.models.freeze import Freeze, freeze
 from toolgrove.models.quantize import Quantization, refuse_twice
+from toolgrove.train.parallel import parallel_of
 from toolgrove.train.settings import TrainSettings
 from toolgrove.train.tuned_settings import PROMPTS
 
@@ -62,7 +63,9 @@ def model_to_train(
     model = _tune(settings, model, folder, tuple(map(int, tokens)))
     _mind_memory(settings, model)
     tuned = Tuned(model, base, first_values(model) if base else {}, head)
-    return tuned if held else replace(tuned, model=model.to(placement.device))
+    if held or parallel_of(settings).shards_weights:  # each process moves its own part only
+        return tuned
+    return replace(tuned, model=model.to(placement.device))
 
 
 def _tune(settings: TrainSettings, model: Any, folder: Path, tokens: tuple[int, ...]) -> Any:

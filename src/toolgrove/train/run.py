@@ -18,7 +18,8 @@ METRICS = "metrics.jsonl"
 DIALECT = "dialect.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
-_STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+_STATE = ("trainer_state.json", "scheduler.pt")
+_OPTIMIZER = "optimizer.pt"
 
 
 def run_folder(settings: TrainSettings) -> Path:
@@ -120,6 +121,9 @@ def is_whole(checkpoint: Path) -> bool:
         return False
     if not all((checkpoint / name).is_file() for name in _STATE):
         return False
+    zero = zero_folder(checkpoint)
+    if not ((checkpoint / _OPTIMIZER).is_file() or (zero is not None and zero_ranks(zero))):
+        return False
     try:
         json.loads((checkpoint / _STATE[0]).read_text(encoding="utf-8"))
     except ValueError:
@@ -135,15 +139,64 @@ def damage(checkpoint: Path) -> str | None:
     for file in sorted(checkpoint.rglob("*.safetensors")):
         if not _is_safetensors(file):
             return f"{file.relative_to(checkpoint)} is cut off or not a file of weights"
-    for name in ("optimizer.pt", "scheduler.pt"):
+    zero = zero_folder(checkpoint)
+    files = sorted(zero.glob("*.pt")) if zero else [checkpoint / _OPTIMIZER]
+    for file in (*files, checkpoint / "scheduler.pt"):
+        name = file.relative_to(checkpoint)
         try:
-            with zipfile.ZipFile(checkpoint / name) as held:
+            with zipfile.ZipFile(file) as held:
                 bad = held.testzip()
         except (zipfile.BadZipFile, EOFError) as error:
             return f"{name} cannot be read ({error})"
         if bad is not None:
             return f"{name} has other contents than were written"
     return None
+
+
+def zero_folder(checkpoint: Path) -> Path | None:
+    """Where DeepSpeed keeps its part of a checkpoint, or None where it has none."""
+    latest = checkpoint / "latest"
+    return checkpoint / latest.read_text(encoding="utf-8").strip() if latest.is_file() else None
+
+
+def zero_ranks(folder: Path) -> int:
+    """How many processes wrote DeepSpeed's folder."""
+    return len(list(folder.glob("*zero_pp_rank_*_optim_states.pt")))
+
+
+def refuse_other_shape(checkpoint: Path, stage: int, ranks: int) -> None:
+    """ConfigError where a run of this shape cannot go on from the checkpoint.
+
+    ``stage`` is that of ZeRO, 0 without it. DeepSpeed's part of a checkpoint belongs to its stage
+    and number of processes; all other checkpoints are those of one process and fit any number.
+    """
+    zero = zero_folder(checkpoint)
+    if zero is None and not stage:
+        return
+    where = str(checkpoint)
+    if zero is None:
+        raise ConfigError(
+            "this checkpoint was not saved by DeepSpeed, which cannot go on from it",
+            where=where,
+            hint="leave --parallel out, or --parallel ddp or fsdp2",
+        )
+    wrote = zero_ranks(zero)
+    third = any(zero.glob("*zero_pp_rank_*_model_states.pt"))
+    again = f"as before: --parallel {'zero3' if third else 'zero1 or zero2'}, {wrote} processes"
+    if not stage:
+        raise ConfigError(
+            f"DeepSpeed saved this checkpoint with {wrote} processes: only it can go on from it",
+            where=where,
+            hint=f"{again}; or begin a new run with the tuned model, merged",
+        )
+    if wrote != ranks or (stage == 3) != third:
+        saved = "ZeRO-3" if third else "ZeRO-1 or 2"
+        raise ConfigError(
+            f"{saved} saved this checkpoint with {wrote} processes;"
+            f" this run has {ranks} and stage {stage}",
+            where=where,
+            hint=again,
+        )
 
 
 def _is_safetensors(file: Path) -> bool:

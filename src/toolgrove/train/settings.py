@@ -90,6 +90,34 @@ class TrainSettings(TunedSettings):
     """Processes of this machine that train together: one for each GPU, or on a CPU one for each
     core, which is faster than one process on all cores."""
 
+    nnodes: int = Field(1, ge=1)
+    """Machines that train together; the same command runs on each, with its own node_rank."""
+
+    node_rank: int = Field(0, ge=0)
+    """The number of this machine; the first is 0."""
+
+    master_addr: str | None = None
+    """Where the first machine is reached; left out, MASTER_ADDR of the environment."""
+
+    master_port: int | None = Field(None, ge=1, le=65535)
+    """The first machine's port; left out, MASTER_PORT of the environment, 29500 for several
+    machines, else any that is free."""
+
+    parallel: str | None = None
+    """What the processes share: ddp (the batches only), fsdp2, fsdp2_offload, zero1, zero2,
+    zero2_offload, zero3, zero3_offload, a DeepSpeed configuration (JSON) or a configuration of
+    accelerate (YAML). Also --deepspeed, --fsdp."""
+
+    sequence_parallel_size: int = Field(1, ge=1)
+    """Processes that share each sequence, by attention heads (Ulysses, of DeepSpeed)."""
+
+    context_parallel_size: int = Field(1, ge=1)
+    """Processes that share each sequence, in a ring of keys and values (torch's, with fsdp2)."""
+
+    executor: Literal["local", "ray"] = "local"
+    """Who starts the processes: this command, or Ray, as a Ray Train job of nnodes times
+    nproc_per_node workers."""
+
     dataloader_num_workers: int = Field(0, ge=0)
     """Processes that prepare batches beside the training process."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.train.parallel import Kind, parallel_of
 from toolgrove.train.prepare import prepare, show_sample
 from toolgrove.train.ranks import agreed_folder, local_ranks, rank, ranks
 from toolgrove.train.recipe import SftSettings
@@ -23,6 +24,7 @@ from toolgrove.train.run import (
     RECIPE,
     checkpoint_to_resume,
     newest_checkpoint,
+    refuse_other_shape,
     step_of,
 )
 from toolgrove.train.settings import TrainSettings
@@ -149,6 +151,8 @@ def begin(settings: TrainSettings, command: str) -> Job:
     folder = fetch_model(settings.model)
     run = agreed_folder(settings)
     resume = checkpoint_to_resume(settings, run)
+    if resume is not None:
+        refuse_other_shape(resume, parallel_of(settings).stage, ranks())
     texts, tokens = folder, {}
     if settings.new_special_tokens:
         from toolgrove.models.vocabulary import add_tokens
@@ -240,31 +244,44 @@ def _say_the_end(job: Job, result: SftResult) -> None:
 def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from transformers import PrinterCallback
 
+    from toolgrove.models.head import attention_of, layers_of
     from toolgrove.models.quiet import quiet_transformers
     from toolgrove.models.training_state import is_adalora
     from toolgrove.train.adalora import RankSteps, penalty
-    from toolgrove.train.arguments import training_arguments
+    from toolgrove.train.arguments import Spread, training_arguments
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
     from toolgrove.train.trainer import SftTrainer
 
     settings = job.settings
+    parallel = parallel_of(settings)
+    if job.head is not None and (parallel.kind is not Kind.DDP):
+        raise ConfigError(
+            f"parallel: {parallel.kind} cannot go with a scoring head", hint="--parallel ddp"
+        )
     tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
     model = _loss(job, tuned, placement)
+    model.in_step = parallel.stage == 3
     fed = _feed(job, model, data)
     with quiet_transformers():
+        parts, attention = settings.sequence_parallel_size, attention_of(tuned.model)
+        spread = Spread(parallel, layers_of(tuned.model), fed.accumulation, parts, attention)
         args = training_arguments(
-            settings, job.run, placement, fed.accumulation, validate=fed.val is not None
+            settings, job.run, placement, spread, validate=fed.val is not None
         )
         trainer = SftTrainer(model, args, fed.train, fed.val)
     trainer.remove_callback(PrinterCallback)
     trainer.tokenizer_folder = job.texts
     trainer.tuned = tuned
+    trainer.parts = settings.sequence_parallel_size
     if is_adalora(tuned.model):
         trainer.penalty = partial(penalty, tuned.model)
         trainer.add_callback(RankSteps(tuned.model))
     if settings.lorap_lr_ratio:
-        trainer.optimizer = lora_plus(tuned.model, args, settings.lorap_lr_ratio)
+        ratio = settings.lorap_lr_ratio
+        trainer.make_optimizer = lambda: lora_plus(tuned.model, args, ratio)
+    if job.resume is not None:
+        trainer.load_before_sharding(job.resume)
     return trainer
 
 

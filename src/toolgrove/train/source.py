@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,14 +16,17 @@ from toolgrove.models.head import causal
 from toolgrove.train.batches import (
     LengthBatches,
     PackBatches,
+    Part,
     Plan,
     Sequences,
     Source,
     collate,
     collate_forest,
+    collate_part,
 )
 from toolgrove.train.loss import Loss
 from toolgrove.train.probe import set_to_forests
+from toolgrove.train.ranks import rank
 from toolgrove.train.scored import collate_scored, collate_scored_forest
 from toolgrove.train.settings import ROWS_PER_STEP, TrainSettings
 from toolgrove.train.stream import StreamSource
@@ -56,6 +59,8 @@ def feed(
     model cannot.
     """
     train, val = sequences
+    if settings.sequence_parallel_size > 1:
+        return _parted(settings, train, val, ranks)
     if not packs(settings, loss, max(_lengths(train) + _lengths(val))):
         plan = padded_plan(settings)
         source = _rows(train, plan, collators(settings, train))
@@ -145,6 +150,24 @@ def padded_plan(settings: TrainSettings) -> Plan:
         by_length=settings.group_by_length,
         seed=settings.data_seed,
     )
+
+
+def _parted(
+    settings: TrainSettings, train: Sequence[Encoded], val: Sequence[Encoded], ranks: int
+) -> Feed:
+    """Rows of which each process of a group has a part; all batches have equally many rows.
+
+    Validation has whole rows: DeepSpeed shares sequences in training only.
+    """
+    parts = settings.sequence_parallel_size
+    rows = settings.per_device_train_batch_size or 1
+    plan = Plan(rows=rows, by_length=settings.group_by_length, seed=settings.data_seed)
+    part = Part(rank() % parts, parts, rows)
+
+    learnt = replace(
+        _rows(train, plan, collators(settings, train)), collate=partial(collate_part, part=part)
+    )
+    return Feed(learnt, padded_val(settings, val), settings.accumulation(ranks // parts))
 
 
 def _rows(rows: Sequence[Encoded], plan: Plan, made: Made) -> Source:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -21,9 +23,18 @@ from toolgrove.models.tuned import TRAINED, Tuned
 from toolgrove.train.batches import Share, Source
 from toolgrove.train.faults import not_finite
 from toolgrove.train.loss import Loss
+from toolgrove.train.sharded import (
+    load_optimizer,
+    pass_over_frozen,
+    save_optimizer,
+    whole_weights,
+    zero3_weights,
+)
 from toolgrove.train.stream import StreamSource
 
-_OF_THE_LOSS = ("input_ids", "weights", "tree", "channels", "at", "labels")
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
+
+_OF_THE_LOSS = ("input_ids", "weights", "tree", "channels", "at", "labels", "part")
 
 
 @dataclass(slots=True)
@@ -39,8 +50,13 @@ class SftTrainer(Trainer):
 
     The loss of an optimizer step is the sum of weight times cross-entropy over the sum of weights
     of all its batches, on all processes. What is replaced of the base class: where batches come
-    from, what a batch's loss is, what validation computes, and which files a checkpoint holds.
+    from, what a batch's loss is, what validation computes, and which files a checkpoint holds:
+    those of one process, however the weights are spread (but for DeepSpeed's own state).
+    ``make_optimizer`` makes another optimizer than the arguments name. ``parts`` processes share
+    a sequence.
     """
+
+    make_optimizer: Callable[[], torch.optim.Optimizer] | None = None
 
     def __init__(
         self,
@@ -62,14 +78,44 @@ class SftTrainer(Trainer):
         self.tokenizer_folder: Path | None = None
         self.tuned = Tuned(model.model)
         self.penalty: Callable[[], Tensor] | None = None
+        self.parts = 1
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Turns FSDP2 on where accelerate leaves it off: it asks for a GPU, torch does not."""
+        super().create_accelerator_and_postprocess()
+        asked: Any = self.args.fsdp_plugin_args
+        if asked is not None and not self.is_fsdp_enabled:
+            state: Any = self.accelerator.state
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**asked)
+            state.distributed_type = DistributedType.FSDP
+            self.is_fsdp_enabled = True
+
+    def get_sp_size(self) -> int:
+        """1: the base class asks how many times its loader repeats batches, and ours does not."""
+        return 1
+
+    def _prepare_for_training(self, *args: Any, **more: Any) -> tuple[Any, Any]:
+        """The wrapped model, with our own loader: its batches are parted already."""
+        model, loader = super()._prepare_for_training(*args, **more)
+        return model, loader.dl if self.parts > 1 else loader
+
+    def training_step(self, *args: Any, **more: Any) -> Tensor:
+        """This process's part of the step's loss, as the base class averages it for the log."""
+        return super().training_step(*args, **more) * self.parts
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of the run."""
+        if self.optimizer is None and self.make_optimizer is not None:
+            self.optimizer = self.make_optimizer()
+        return super().create_optimizer(model)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches as the source has them; each process takes its own share."""
-        return self._loader(self._sources[0])
+        return self._loader(self._sources[0], self.parts)
 
-    def _loader(self, source: Source | StreamSource) -> DataLoader[Any]:
+    def _loader(self, source: Source | StreamSource, parts: int = 1) -> DataLoader[Any]:
         return source.loader(
-            Share(self.args.process_index, self.args.world_size),
+            Share(self.args.process_index // parts, self.args.world_size // parts),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.device.type == "cuda",
         )
@@ -96,9 +142,10 @@ class SftTrainer(Trainer):
         total = model(**_for_model(inputs))
         if not bool(torch.isfinite(total)):
             raise self._not_finite(inputs["rows"])
-        loss = total / num_items_in_batch * self.args.world_size
+        # gradients are averaged over the processes, but added up over the parts of a sequence
+        loss = total / num_items_in_batch * (self.args.world_size // self.parts)
         if self.penalty is not None:
-            loss = loss + self.penalty() / self.current_gradient_accumulation_steps
+            loss = loss + self.penalty() / self.current_gradient_accumulation_steps / self.parts
         return (loss, {}) if return_outputs else loss
 
     def _not_finite(self, rows: Tensor) -> ModelError:
@@ -140,6 +187,58 @@ class SftTrainer(Trainer):
         """Adds what was noted since the line before."""
         super().log({**logs, **self._notes.take()} if "loss" in logs else logs, start_time)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Writes the adapter, or the whole model, in one piece."""
+        trained_only = self.tuned.base is not None
+        state: Any = None
+        if self.is_fsdp_enabled:
+            state = whole_weights(self.model, trained_only=trained_only)
+        elif self.is_deepspeed_enabled and _zero_stage(self.deepspeed) == 3:
+            state = zero3_weights(self.deepspeed, trained_only=trained_only)
+        self._save(output_dir, state)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Under FSDP2, the files of one process; under DeepSpeed, no frozen weights."""
+        folder, writes = Path(output_dir), self.args.should_save
+        if self.is_fsdp_enabled:
+            optimizer: Any = self.optimizer
+            save_optimizer(optimizer, folder / OPTIMIZER, writes=writes)
+        elif self.is_deepspeed_enabled:
+            engine: Any = self.deepspeed
+            engine.save_checkpoint(output_dir, exclude_frozen_parameters=True)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        if writes:
+            scheduler: Any = self.lr_scheduler
+            torch.save(scheduler.state_dict(), folder / SCHEDULER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """What was saved; DeepSpeed has loaded its optimizer by itself."""
+        if checkpoint is None or not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        optimizer: Any = self.optimizer
+        load_optimizer(optimizer, Path(checkpoint) / OPTIMIZER)
+        scheduler: Any = self.lr_scheduler
+        scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+
+    def _prepare_input(self, data: Any) -> Any:
+        """The batch on the device. Weights stay what they are, whatever DeepSpeed computes in."""
+        if isinstance(data, Tensor):
+            return data.to(self.args.device)
+        return super()._prepare_input(data)
+
+    def load_before_sharding(self, checkpoint: Path) -> None:
+        """Loads what ``_save`` wrote, while the model is still in one piece.
+
+        For FSDP2 only: the others are loaded by the base class, or by DeepSpeed.
+        """
+        if self.is_fsdp_enabled:
+            self._load_weights(checkpoint, self.model)
+        elif self.is_deepspeed_enabled:
+            pass_over_frozen(self.model)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Writes the adapter, or the whole model, with the tokenizer's files beside it."""
         folder = Path(output_dir or self.args.output_dir or ".")
@@ -157,25 +256,32 @@ class SftTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads what ``_save`` wrote into the model inside the loss."""
-        module: Any = model or self.model
+        if not self.is_fsdp_enabled:
+            self._load_weights(Path(resume_from_checkpoint), model or self.model)
+
+    def _load_weights(self, checkpoint: Path, module: Any) -> None:
         inner = module.model
         if hasattr(inner, "peft_config"):
-            own = Path(resume_from_checkpoint) / TRAINED
+            own = checkpoint / TRAINED
             held = (own / "adapter_config.json").is_file()
             if not is_encoded(inner):
-                super()._load_from_checkpoint(str(own) if held else resume_from_checkpoint, inner)
+                super()._load_from_checkpoint(str(own if held else checkpoint), inner)
             load_state(inner, own)
             return
         missing = set(inner.state_dict()) - set(getattr(inner, "all_tied_weights_keys", None) or {})
-        for file in sorted(Path(resume_from_checkpoint).glob("model*.safetensors")):
+        for file in sorted(checkpoint.glob("model*.safetensors")):
             weights = load_file(file)
             inner.load_state_dict(weights, strict=False)
             missing -= set(weights)
         if missing:
             raise ModelError(
                 f"the checkpoint lacks {len(missing)} weights, such as {sorted(missing)[0]}",
-                where=resume_from_checkpoint,
+                where=str(checkpoint),
             )
+
+
+def _zero_stage(engine: Any) -> int:
+    return int(engine.zero_optimization_stage())
 
 
 def _for_model(inputs: dict[str, Any]) -> dict[str, Any]:
