@@ -14,6 +14,7 @@ from typing import Any
 from toolgrove.config.places import read_document
 from toolgrove.core.errors import ConfigError, did_you_mean
 from toolgrove.train.settings import TrainSettings
+from toolgrove.train.tuned_settings import PROMPTS
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ PRESETS: dict[str, Callable[[], Parallel]] = {
 """What ``--parallel`` knows by name."""
 
 
-ALONE = ("adalora", "prompt", "ptuning", "prefix")
+ALONE = ("adalora", *PROMPTS)
 """Tuners whose training keeps scores or encoders besides the adapter."""
 
 

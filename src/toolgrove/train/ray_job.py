@@ -34,7 +34,7 @@ def train_on_ray(settings: TrainSettings, command: str) -> SftResult:
             "executor ray needs Ray, which is not installed", hint="pip install toolgrove[ray]"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unasked
-    import ray
+    import ray  # pyright: ignore
 
     count = processes_here(settings) * settings.nnodes
     began = not ray.is_initialized()
@@ -50,7 +50,7 @@ def train_on_ray(settings: TrainSettings, command: str) -> SftResult:
             ray.shutdown()
 
 
-def _refuse_too_many(count: int, kind: str, there: dict[str, float]) -> None:
+def _refuse_too_many(count: int, kind: str, there: Mapping[str, float]) -> None:
     room = int(there.get(kind, 0))
     if count > room:
         raise ConfigError(
@@ -61,9 +61,9 @@ def _refuse_too_many(count: int, kind: str, there: dict[str, float]) -> None:
 
 
 def _fit(settings: TrainSettings, command: str, count: int, *, gpus: bool) -> SftResult:
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.exceptions import WorkerGroupError
+    from ray.train import RunConfig, ScalingConfig  # pyright: ignore
+    from ray.train.torch import TorchTrainer  # pyright: ignore
+    from ray.train.v2.api.exceptions import WorkerGroupError  # pyright: ignore
 
     told = settings.model_dump(mode="json", by_alias=True, exclude={"as_json"})
     with tempfile.TemporaryDirectory() as folder:  # of Ray's own notes; the run has its folder
@@ -74,7 +74,7 @@ def _fit(settings: TrainSettings, command: str, count: int, *, gpus: bool) -> Sf
             run_config=RunConfig(storage_path=folder, name="train"),
         )
         try:
-            said: dict[str, Any] = trainer.fit().return_value
+            said: Any = trainer.fit().return_value
         except WorkerGroupError as error:
             raise _told_by_workers(error.worker_failures) from error
     at = said["checkpoint"]

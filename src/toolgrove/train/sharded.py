@@ -20,7 +20,8 @@ def whole_weights(model: Any, *, trained_only: bool) -> dict[str, Tensor]:
     options = StateDictOptions(
         full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only
     )
-    return get_model_state_dict(model, options=options)
+    held: Any = get_model_state_dict(model, options=options)
+    return held
 
 
 def zero3_weights(engine: Any, *, trained_only: bool) -> dict[str, Tensor] | None:
