@@ -46,7 +46,8 @@ def agreed_folder(settings: TrainSettings) -> Path:
 
 def connect(settings: TrainSettings) -> None:
     """Connects the processes; ConfigError where there are more than the machine has room for."""
-    kind = parallel_of(settings).kind
+    parallel = parallel_of(settings)
+    kind = parallel.kind
     _refuse_too_many()
     if ranks() % settings.sequence_parallel_size:
         raise ConfigError(
@@ -54,6 +55,8 @@ def connect(settings: TrainSettings) -> None:
             where="--sequence_parallel_size",
             hint="--nproc_per_node times --nnodes must be a multiple of it",
         )
+    if parallel.options.get("cpu_offload"):
+        _refuse_without_gpu(settings)
     if not is_started():
         if kind is not Kind.DDP:
             raise ConfigError(
@@ -77,6 +80,16 @@ def connect(settings: TrainSettings) -> None:
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
         if before is not None:
             os.environ["ACCELERATE_USE_DEEPSPEED"] = before
+
+
+def _refuse_without_gpu(settings: TrainSettings) -> None:
+    from torch import cuda
+
+    if not cuda.is_available():
+        raise ConfigError(
+            f"parallel: {settings.parallel} moves weights out of a GPU, and there is none",
+            hint="--parallel fsdp2",
+        )
 
 
 def _refuse_too_many() -> None:

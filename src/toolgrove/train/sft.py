@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,6 +173,9 @@ def train(job: Job, data: Data) -> SftResult:
 
     use_cores(local_ranks())
     placement = place(job.settings.torch_dtype)
+    if placement.device.type == "cpu":
+        # accelerate loads DeepSpeed where it is installed, which else says on stdout what it finds
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logger.info("computing in %s on %s: %s", placement.dtype, placement.device, placement.why)
     set_seed(job.settings.seed)
     trainer = _trainer(job, data, placement)

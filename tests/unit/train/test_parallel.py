@@ -122,6 +122,9 @@ def test_sharing_needs_processes(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="toolgrove sft or torchrun"):
         connect(settings(parallel="fsdp2"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="there is none"):
+        connect(settings(parallel="fsdp2_offload"))
 
 
 def test_checkpoints_of_deepspeed_belong_to_their_shape(tmp_path):
