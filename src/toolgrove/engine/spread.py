@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -39,7 +40,7 @@ class SpreadEngine:
 
     Decoding on a CPU is many small steps, which threads speed up little: two processes of one
     thread do more than one of two. Replies are those of one LocalEngine, but for the last bits
-    that other batches change. Use it in a ``with``, or call ``close``.
+    that other batches change. The processes end with ``close``, or when nothing holds the engine.
     """
 
     def __init__(
@@ -56,21 +57,19 @@ class SpreadEngine:
         self._held = Held(folder, dict(adapters or {}), dtype, max(1, usable_cores() // count))
         self._processes: list[Any] = []
         self._lines: list[Any] = []
+        weakref.finalize(self, _end, self._processes, self._lines)
 
-    def __enter__(self) -> SpreadEngine:
-        return self
+    @property
+    def context(self) -> int:
+        """The most tokens that a prompt and its reply may have together."""
+        from transformers import AutoConfig
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        config = AutoConfig.from_pretrained(self._held.folder)
+        return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
 
     def close(self) -> None:
         """Ends the processes; a later batch would start them anew."""
-        for process in self._processes:
-            process.kill()
-            process.join()
-        for line in self._lines:
-            line.close()
-        self._lines, self._processes = [], []
+        _end(self._processes, self._lines)
 
     def stream(
         self,
@@ -111,6 +110,15 @@ class SpreadEngine:
             theirs.close()
             self._processes.append(process)
             self._lines.append(mine)
+
+
+def _end(processes: list[Any], lines: list[Any]) -> None:
+    while processes:
+        process = processes.pop()
+        process.kill()
+        process.join()
+    while lines:
+        lines.pop().close()
 
 
 def _dealt(prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:

@@ -32,7 +32,15 @@ PAGE_FILE = "report.html"
 _NO_PART = frozenset(
     {
         *("output_dir", "batch_size", "categories", "suite", "dataset", "datasets", "limit"),
-        *("seed", "parallel", "api_key", "evalscope", "evalscope_args", "world_timeout_s"),
+        *(
+            "seed",
+            "parallel",
+            "processes",
+            "api_key",
+            "evalscope",
+            "evalscope_args",
+            "world_timeout_s",
+        ),
     }
 )
 """Settings that choose cases, or change nothing in an answer."""
@@ -198,9 +206,14 @@ def _local(settings: EvalSettings) -> Subject:
     def speaker() -> Speaker:
         from toolgrove.encoding.tokenizer import load_tokenizer
         from toolgrove.engine.local import LocalEngine
+        from toolgrove.engine.spread import SpreadEngine
 
         adapters = {path.name: path for path in settings.adapters}
-        engine = LocalEngine.load(folder, adapters, dtype=settings.torch_dtype)
+        count, dtype = settings.processes, settings.torch_dtype
+        if count > 1:
+            engine = SpreadEngine(folder, adapters, count=count, dtype=dtype)
+        else:
+            engine = LocalEngine.load(folder, adapters, dtype=dtype)
         return EngineSpeaker(
             engine,
             dialect,
@@ -251,9 +264,9 @@ def table(report: Report) -> Table:
 
 
 def cpu_seconds() -> float:
-    """What this process has used of all cores so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    """What this process, and those of its processes that have ended, have used of all cores."""
+    all_used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in all_used)
 
 
 def _identity(settings: EvalSettings, dialect: str, folder: Path) -> JSON:

@@ -72,6 +72,10 @@ class EvalSettings(CommandSettings):
     batch_size: int = Field(default=64, ge=1)
     """Cases that the model is asked at once; they are written to disk as they end."""
 
+    processes: int = Field(default=1, ge=1)
+    """Processes that share the cases, each with the model in its memory: on a CPU, as many as there
+    are cores ask faster than one with as many threads."""
+
     world_timeout_s: float = Field(default=60.0, gt=0)
     """Longest time for a call in a simulated world; one that takes longer ends the case."""
 
