@@ -187,6 +187,11 @@ class ColumnCheck:
         self._seen: dict[str, None] = {}
         self._mixture = mixture
 
+    @property
+    def waits(self) -> bool:
+        """Whether there are columns that no row had so far."""
+        return bool(self._wanted)
+
     def see(self, row: Row) -> None:
         """Notes a row's columns."""
         if self._wanted:

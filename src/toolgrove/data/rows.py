@@ -24,6 +24,18 @@ class Row(NamedTuple):
     where: str
 
 
+class Line(NamedTuple):
+    """A line of a JSONL file that nobody has looked into yet, and where it stands."""
+
+    raw: bytes
+    where: str
+
+    @property
+    def text(self) -> str:
+        """Its text, also where that is not UTF-8."""
+        return self.raw.decode("utf-8", "replace")
+
+
 class BadLine(NamedTuple):
     """A line that holds no row: why, and its text."""
 
@@ -43,6 +55,7 @@ _TABLES = frozenset({".csv", ".tsv", ".parquet"})
 KNOWN_SUFFIXES = _JSONL | _JSON | _TABLES
 """What ``read_rows`` reads; all but Parquet also with ``.gz`` or ``.zst`` behind."""
 _PACKED = frozenset({".gz", ".zst"})
+_BOM = b"\xef\xbb\xbf"
 
 
 def suffix_of(path: Path) -> str:
@@ -58,13 +71,39 @@ def read_rows(path: str | Path, on_bad_line: OnBadLine | None = None) -> Iterato
     over and the reading goes on, where the kind of file allows that (JSONL, JSON, CSV). A file
     that cannot be read, or that holds nothing at all, is a DataError.
     """
+    for item in read_lines(path, on_bad_line):
+        try:
+            row = row_of(item)
+        except DataError as error:
+            if on_bad_line is None or not isinstance(item, Line):
+                raise
+            on_bad_line(BadLine(error, item.text))
+        else:
+            yield row
+
+
+def row_of(item: Row | Line) -> Row:
+    """The row itself; DataError with its place for a line that holds none."""
+    if isinstance(item, Row):
+        return item
+    try:
+        return Row(_line_object(item.raw.decode().strip()), item.where)
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8: {error.reason}", where=item.where) from None
+    except DataError as error:
+        raise DataError(error.what, where=item.where, hint=error.hint) from None
+
+
+def read_lines(path: str | Path, on_bad_line: OnBadLine | None = None) -> Iterator[Row | Line]:
+    """``read_rows``, but that lines of JSONL are left to be looked into by ``row_of``: elsewhere,
+    or later. Blank ones are left out."""
     file = Path(path)
     report = _raise if on_bad_line is None else on_bad_line
     empty = True
     try:
-        for row in _reader(file, report):
+        for item in _reader(file, report):
             empty = False
-            yield row
+            yield item
     except UnicodeDecodeError as error:
         raise DataError(
             f"not UTF-8: {error.reason}", where=str(path), hint="save the file as UTF-8"
@@ -75,7 +114,7 @@ def read_rows(path: str | Path, on_bad_line: OnBadLine | None = None) -> Iterato
         raise DataError("an empty data set: no rows", where=str(path))
 
 
-def _reader(file: Path, report: OnBadLine) -> Iterator[Row]:
+def _reader(file: Path, report: OnBadLine) -> Iterator[Row | Line]:
     suffix = suffix_of(file)
     if file.is_dir():
         raise DataError("a folder, not a file", where=str(file))
@@ -146,7 +185,7 @@ def _lines(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
 def _is_spread(file: Path, first: bytes) -> bool:
     """Whether the file is JSON over several lines: its first line opens a list, or an object of
     which the second line has a key."""
-    begun = first.removeprefix(b"\xef\xbb\xbf").strip()
+    begun = first.removeprefix(_BOM).strip()
     if begun != b"{":
         return begun in (b"[", b"[{")
     with _open(file) as stream:
@@ -154,7 +193,7 @@ def _is_spread(file: Path, first: bytes) -> bool:
         return stream.readline(LONGEST_LINE).lstrip().startswith(b'"')
 
 
-def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
+def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row | Line]:
     """An object a line. A file that is JSON over several lines, whatever its name, is read so."""
     with _open(file) as stream:
         for number, raw in enumerate(_lines(file, stream), start=1):
@@ -164,18 +203,14 @@ def _jsonl(file: Path, report: OnBadLine) -> Iterator[Row]:
                 if _is_spread(file, raw):
                     yield from _json(file, report)
                     return
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                row = _line_object(line) if line else None
-            except UnicodeDecodeError as error:
-                problem = DataError(f"not UTF-8: {error.reason}", where=where)
-                report(BadLine(problem, raw.decode("utf-8", "replace")))
-                continue
-            except DataError as error:
-                report(BadLine(DataError(error.what, where=where, hint=error.hint), raw.decode()))
-                continue
-            if row is not None:
-                yield Row(row, where)
+                raw = raw.removeprefix(_BOM)
+            if not _is_blank(raw):
+                yield Line(raw, where)
+
+
+def _is_blank(raw: bytes) -> bool:
+    """Whether a line holds white space only; most begin with the brace of an object."""
+    return raw[:1] != b"{" and not raw.decode("utf-8", "replace").strip()
 
 
 def _line_object(line: str) -> JSON:

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from toolgrove.core.errors import ConfigError, DataError
 from toolgrove.data.fields import dump
 from toolgrove.data.known import Mend, mend_for
 from toolgrove.data.mix import Stopping, interleave, merge
-from toolgrove.data.rows import BadLine, OnBadLine, Row, read_rows
+from toolgrove.data.rows import BadLine, Line, OnBadLine, Row, read_lines, read_rows
 from toolgrove.data.self_cognition import self_cognition
 from toolgrove.data.sources import Place, Source, parse_source, source_files
+
+_Item = TypeVar("_Item")
+_Read: TypeAlias = Callable[[Path, OnBadLine | None], Iterator[_Item]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,34 @@ def stream_rows(mixture: Mixture, on_bad_line: OnBadLine | None = None) -> Itera
     of which ``#N`` rows are taken, and any that is mixed in by a ratio, is read twice: to count its
     rows and to give them.
     """
+    return _streamed(mixture, read_rows, on_bad_line)
+
+
+def stream_lines(mixture: Mixture, on_bad_line: OnBadLine | None = None) -> Iterator[Row | Line]:
+    """``stream_rows``, with lines of JSONL that are left to be looked into by ``row_of``.
+
+    Where lines that hold no row are passed over and rows are counted, to draw or to mix some, they
+    are looked into here: which rows are taken depends on it.
+    """
+    if on_bad_line is not None and _counts(mixture):
+        return stream_rows(mixture, on_bad_line)
+    return _streamed(mixture, read_lines, on_bad_line)
+
+
+def _counts(mixture: Mixture) -> bool:
+    """Whether rows are drawn, or take turns with others."""
+    if mixture.weights or mixture.general:
+        return True
+    return any(parse_source(spec).count is not None for spec in mixture.specs)
+
+
+def _streamed(
+    mixture: Mixture, read: _Read[_Item], on_bad_line: OnBadLine | None
+) -> Iterator[Row | _Item]:
     report = _once(on_bad_line)
 
-    def rows() -> Iterator[Row]:
-        streams = [_stream(spec, mixture, report) for spec in mixture.specs]
+    def rows() -> Iterator[Row | _Item]:
+        streams = [_stream(spec, mixture, read, report) for spec in mixture.specs]
         if mixture.weights:
             return interleave(streams, mixture.weights, mixture.stopping)
         return chain.from_iterable(stream() for stream in streams)
@@ -118,9 +145,9 @@ def stream_rows(mixture: Mixture, on_bad_line: OnBadLine | None = None) -> Itera
         return rows()
     count = sum(1 for _ in rows())
     wanted = round(count * mixture.general_ratio)
-    further = [_stream(spec, mixture, report) for spec in mixture.general]
+    further = [_stream(spec, mixture, read, report) for spec in mixture.general]
 
-    def general() -> Iterator[Row]:
+    def general() -> Iterator[Row | _Item]:
         return chain.from_iterable(stream() for stream in further)
 
     if count and wanted and next(general(), None) is None:
@@ -128,7 +155,7 @@ def stream_rows(mixture: Mixture, on_bad_line: OnBadLine | None = None) -> Itera
     return merge([rows(), drawn(general, wanted, mixture.seed)], [count, wanted])
 
 
-def drawn(begin: Callable[[], Iterator[Row]], count: int | None, seed: int) -> Iterator[Row]:
+def drawn(begin: Callable[[], Iterator[_Item]], count: int | None, seed: int) -> Iterator[_Item]:
     """``count`` of a stream's rows (None: all) in their order, the same ones for the same seed.
 
     No row is drawn twice; more than there are gives whole copies and a drawn remainder.
@@ -162,26 +189,28 @@ def _files(source: Source, mixture: Mixture) -> list[Path]:
     return [] if source.place is Place.SELF else source_files(source, mixture.cache_dir)
 
 
-def _stream(spec: str, mixture: Mixture, report: OnBadLine | None) -> Callable[[], Iterator[Row]]:
+def _stream(
+    spec: str, mixture: Mixture, read: _Read[_Item], report: OnBadLine | None
+) -> Callable[[], Iterator[Row | _Item]]:
     source = parse_source(spec)
     files = _files(source, mixture)
     mend = mend_for(str(source).partition("@")[0].rpartition(":")[0]) or mend_for(str(source))
 
-    def whole() -> Iterator[Row]:
+    def whole() -> Iterator[Row | _Item]:
         if source.place is Place.SELF:
             rows = self_cognition(mixture.names, mixture.authors)
             for number, value in enumerate(rows, start=1):
                 yield Row(value, f"self-cognition:{number}")
         for file in files:
-            yield from _mended(read_rows(file, report), mend, report)
+            if mend is None:
+                yield from read(file, report)
+            else:
+                yield from _mended(read_rows(file, report), mend, report)
 
     return lambda: drawn(whole, source.count, mixture.seed)
 
 
-def _mended(rows: Iterator[Row], mend: Mend | None, report: OnBadLine | None) -> Iterator[Row]:
-    if mend is None:
-        yield from rows
-        return
+def _mended(rows: Iterator[Row], mend: Mend, report: OnBadLine | None) -> Iterator[Row]:
     for row in rows:
         try:
             yield Row(mend(row.value), row.where)

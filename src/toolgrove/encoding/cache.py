@@ -6,7 +6,7 @@ import fcntl
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,8 +18,8 @@ from toolgrove.core.errors import ConfigError, DataError
 from toolgrove.core.messages import JSON
 from toolgrove.data.cache import unwritable
 from toolgrove.data.load import ColumnCheck
-from toolgrove.data.rows import BadLine, Row
-from toolgrove.data.stream import Mixture, stream_rows
+from toolgrove.data.rows import BadLine, Line, Row, row_of
+from toolgrove.data.stream import Mixture, stream_lines
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.identity import identity
 from toolgrove.encoding.job import Job
@@ -115,7 +115,7 @@ def _fill(
     bad: list[BadLine] = []
     skips = recipe.job.on_bad_row == "skip"
     columns = ColumnCheck(recipe.job.columns, recipe.mixture)
-    rows = stream_rows(recipe.mixture, bad.append if skips else None)
+    rows = stream_lines(recipe.mixture, bad.append if skips else None)
     totals, counts = Totals(), list[int]()
     for done in run(recipe.job, _parts(folder, rows, columns)):
         totals = totals.plus(done)
@@ -135,11 +135,12 @@ def _fill(
     _write_json(folder / DONE, {"totals": asdict(totals), "sequences": counts})
 
 
-def _parts(folder: Path, rows: Iterator[Row], columns: ColumnCheck) -> Iterator[Part]:
-    held: list[Row] = []
+def _parts(folder: Path, rows: Iterator[Row | Line], columns: ColumnCheck) -> Iterator[Part]:
+    held: list[Row | Line] = []
     number = 0
     for row in rows:
-        columns.see(row)
+        if columns.waits:
+            _see(columns, row)
         held.append(row)
         if len(held) == ROWS_PER_SHARD:
             yield Part(_shard_file(folder, number), held)
@@ -148,12 +149,17 @@ def _parts(folder: Path, rows: Iterator[Row], columns: ColumnCheck) -> Iterator[
         yield Part(_shard_file(folder, number), held)
 
 
+def _see(columns: ColumnCheck, row: Row | Line) -> None:
+    with suppress(DataError):  # of a line that holds no row: told when it is encoded
+        columns.see(row_of(row))
+
+
 def _shard_file(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:06d}.arrow"
 
 
 def _gather_rejected(folder: Path, bad: Sequence[BadLine], shards: int) -> None:
-    """One file of all rejected rows: lines that are no rows first, then shard by shard."""
+    """One file of all rejected rows: what was left out before encoding, then shard by shard."""
     beside = [rejected_file(_shard_file(folder, number)) for number in range(shards)]
     beside = [file for file in beside if file.is_file()]
     if not bad and not beside:

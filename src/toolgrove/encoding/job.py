@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgrove.core.errors import DataError, TemplateError
-from toolgrove.core.messages import Conversation, Message, Role
+from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.core.registry import load_plugin
 from toolgrove.core.spans import MARKUP
 from toolgrove.data.groups import group_keys
 from toolgrove.data.load import OnBadRow, chat_of
-from toolgrove.data.rows import Row
+from toolgrove.data.rows import Line, Row, row_of
 from toolgrove.encoding.encode import (
     EncodeSettings,
     History,
@@ -109,11 +109,11 @@ class RowEncoder:
             set(),
         )
 
-    def work(self, rows: Iterable[Row]) -> Work:
+    def work(self, rows: Iterable[Row | Line]) -> Work:
         """The sequences of the rows in their order.
 
         A row that cannot be used is a DataError or TemplateError with its place; where the job
-        skips bad rows, a DataError of its format is kept instead.
+        skips bad rows, a DataError of its line or its format is kept instead.
         """
         done = Work()
         settings = replace(self._settings, acted=done.acted)
@@ -122,19 +122,17 @@ class RowEncoder:
             self._encode(list(self._talks(some, done)), settings, done)
         return done
 
-    def _talks(self, rows: Iterable[Row], done: Work) -> Iterator[_Talk]:
-        for row in rows:
+    def _talks(self, rows: Iterable[Row | Line], done: Work) -> Iterator[_Talk]:
+        for item in rows:
             try:
-                chat = chat_of(row, self._job.columns)
+                chat = chat_of(row_of(item), self._job.columns)
             except DataError as error:
                 if self._job.on_bad_row != OnBadRow.SKIP:
-                    yield _Talk(row.where, None, error)
+                    yield _Talk(item.where, None, error)
                     return
-                done.rejected.append(
-                    {"where": row.where, "reason": error.what, "hint": error.hint, "row": row.value}
-                )
+                done.rejected.append(_left_out(item, error))
             else:
-                yield _Talk(row.where, with_system(chat.conversation, self._job.system))
+                yield _Talk(item.where, with_system(chat.conversation, self._job.system))
 
     def _encode(self, talks: list[_Talk], settings: EncodeSettings, done: Work) -> None:
         """Appends what the conversations become; what they say is tokenized together."""
@@ -175,6 +173,15 @@ def channel_of(conv: Conversation) -> str:
     """The row's own column ``channel``; empty where it has none."""
     value = conv.extra.get("channel")
     return "" if value is None else str(value)
+
+
+def _left_out(item: Row | Line, error: DataError) -> JSON:
+    """What is kept of a row that was skipped: its place, the reason, the row or its text."""
+    kept: JSON = {"where": item.where, "reason": error.what, "hint": error.hint}
+    try:
+        return {**kept, "row": row_of(item).value}
+    except DataError:
+        return {**kept, "text": item.text if isinstance(item, Line) else ""}
 
 
 def with_system(conv: Conversation, system: str | None) -> Conversation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
-from toolgrove.data.rows import Row
+from toolgrove.data.rows import Line, Row
 from toolgrove.encoding.job import Job, RowEncoder
 from toolgrove.encoding.shards import Shard, Totals, write_shard
 
@@ -29,10 +30,13 @@ _RARELY = (50_000, 20, 100)
 
 
 class Part(NamedTuple):
-    """Rows that become one shard, and the file it is."""
+    """Rows that become one shard, and the file it is.
+
+    Lines travel as they stand in their files: the process that encodes them looks into them.
+    """
 
     file: Path
-    rows: list[Row]
+    rows: list[Row | Line]
 
 
 Executor = Callable[[Job, Iterator[Part]], Iterator[Totals]]
@@ -110,7 +114,7 @@ def on_ray(workers: int) -> Executor:
             done = {str(part.file): _finished(part) for part in taken}
             todo = [part for part in taken if done[str(part.file)] is None]
             if todo:
-                items = [{"file": str(part.file), "rows": part.rows} for part in todo]
+                items = [{"file": str(part.file), "part": pickle.dumps(part)} for part in todo]
                 found = data.from_items(items, override_num_blocks=len(items)).map(
                     _RayEncoder,
                     fn_constructor_args=(job,),
@@ -149,13 +153,12 @@ class _RayEncoder:
         self._encoder = RowEncoder(job)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        file = Path(item["file"])
-        rows = [Row(*row) for row in item["rows"]]
+        part: Part = pickle.loads(item["part"])
         try:
-            totals = write_shard(file, self._encoder.work(rows))
+            totals = _written(self._encoder, part)
         except ToolgroveError as error:
-            return {"file": str(file), "totals": None, "error": error}
-        return {"file": str(file), "totals": totals, "error": None}
+            return {"file": item["file"], "totals": None, "error": error}
+        return {"file": item["file"], "totals": totals, "error": None}
 
 
 def _finished(part: Part) -> Totals | None:

@@ -1,5 +1,6 @@
 """The cache of encoded rows: exact, the same from any number of processes, keyed by everything."""
 
+import gzip
 import json
 import os
 import signal
@@ -86,6 +87,63 @@ def test_two_processes_write_the_same_files(tmp_path):
     write_cache(tmp_path / "one", recipe(data), executor("local", 1))
     write_cache(tmp_path / "two", recipe(data), executor("local", 2))
     assert shards(tmp_path / "one") == shards(tmp_path / "two")
+
+
+def mixed(tmp_path: Path) -> Mixture:
+    """Sources of every kind that is read line by line or not, with lines that hold no row."""
+    plain = tmp_path / "plain.jsonl"
+    write(plain, rows(6))
+    good = plain.read_text().splitlines()
+    lines = ["\ufeff" + good[0], "", " ", good[1], '{"messages": [', "\u3000", '{"a": 1, "a": 2}']
+    plain.write_bytes("\r\n".join([*lines, "[]", "5", *good[2:]]).encode() + b"\n{\xff}\n")
+    packed = tmp_path / "packed.jsonl.gz"
+    packed.write_bytes(gzip.compress(b'{"query": "q", "response": 5}\n' + good[0].encode()))
+    (tmp_path / "spread.jsonl").write_text(json.dumps(rows(3), indent=1))
+    (tmp_path / "table.csv").write_text("query,response\nq,a\nq,b,c\nq,d\n")
+    names = ("plain.jsonl", "packed.jsonl.gz", "spread.jsonl", "table.csv")
+    return Mixture(tuple(str(tmp_path / name) for name in names))
+
+
+def test_processes_that_read_the_lines_themselves_write_the_same_files(tmp_path):
+    job = replace(JOB, on_bad_row="skip")
+    for number, mixture in enumerate(
+        [
+            (whole := mixed(tmp_path)),
+            Mixture((f"{whole.specs[0]}#9", whole.specs[2])),
+            Mixture((whole.specs[0], whole.specs[2]), weights=(4, 1)),
+        ]
+    ):
+        folders = [tmp_path / f"{number}-{workers}" for workers in (1, 2)]
+        for folder, workers in zip(folders, (1, 2), strict=True):
+            write_cache(folder, Recipe(mixture, job), executor("local", workers))
+        for name in ("rejected.jsonl", "done.json"):
+            assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+        assert shards(folders[0]) == shards(folders[1])
+    rejected = (tmp_path / "0-2" / "rejected.jsonl").read_text().splitlines()
+    found = {Path(entry["where"]).name: entry for entry in map(json.loads, rejected)}
+    bad = [f"plain.jsonl:{line}" for line in (5, 7, 8, 9, 14)]
+    assert list(found) == ["table.csv:3", *bad, "packed.jsonl.gz:1"]
+    assert found["plain.jsonl:14"]["reason"].startswith("not UTF-8")
+    assert found["plain.jsonl:7"]["text"].strip() == '{"a": 1, "a": 2}'
+    assert found["packed.jsonl.gz:1"]["row"] == {"query": "q", "response": 5}
+    kept = [Path(encoded.where).name for encoded in CachedSequences(tmp_path / "0-2")]
+    good = [f"plain.jsonl:{line}" for line in (1, 4, 10, 11, 12, 13)]
+    assert list(dict.fromkeys(kept))[:6] == good
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_bad_line_stops_it(tmp_path, workers):
+    data = write(tmp_path / "rows.jsonl", rows(9))
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    lines[6] = lines[8] = "{"
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="not JSON") as caught:
+        write_cache(tmp_path / "cache", recipe(data), executor("local", workers))
+    assert caught.value.where == f"{data}:7"
+    assert list(shards(tmp_path / "cache")) == ["shard-000000.arrow"]
+    with pytest.raises(DataError, match='no row has the column "frage"'):
+        wanted = recipe(data, columns={"frage": "query"}, on_bad_row="skip")
+        write_cache(tmp_path / "columns", wanted, executor("local", workers))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +234,7 @@ def test_bad_rows_stop_it_or_are_kept_aside(tmp_path):
     cache = write_cache(tmp_path / "skip", skipping, executor("local", 2))
     assert (cache.totals.rows, cache.totals.rejected) == (7, 2)
     lines = (tmp_path / "skip" / "rejected.jsonl").read_text().splitlines()
-    assert [json.loads(line)["where"] for line in lines] == [f"{data}:9", f"{data}:6"]
+    assert [json.loads(line)["where"] for line in lines] == [f"{data}:6", f"{data}:9"]
 
 
 def test_a_damaged_shard_is_named(tmp_path):
