@@ -28,35 +28,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from peers.environments import set_up
+
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".bench"
 CATEGORIES = ("live_multiple", "simple_python", "live_simple", "multiple", "parallel")
 GOAL_MB = 1500
-SETUP = {
-    "ms-swift": [["ms-swift==4.6.0"]],
-    "llamafactory": [
-        ["--no-deps", "llamafactory==0.9.5"],
-        ["transformers==5.6.0", "trl==0.24.0", "datasets", "accelerate", "peft", "sentencepiece"],
-        ["tiktoken", "omegaconf", "einops", "fire", "scipy", "pandas", "tyro", "hf_transfer", "av"],
-    ],
-}
-"""What each peer's environment needs beside torch; a stub stands for LLaMA-Factory's torchaudio."""
-
-
-def set_up(peers: Path) -> None:
-    for name, wanted in SETUP.items():
-        folder = peers / name
-        if (folder / "ready").is_file():
-            continue
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        for words in [["torch==2.13.0"], *wanted]:
-            pip = [str(folder / "bin" / "pip"), "install", "--quiet", *words]
-            subprocess.run(pip, check=True)
-        if name == "llamafactory":
-            stub = next(folder.glob("lib/python3*/site-packages")) / "torchaudio"
-            stub.mkdir(exist_ok=True)
-            (stub / "__init__.py").write_text("")
-        (folder / "ready").touch()
+SHARED = 20_000
+FEW, MANY = 100_000, 1_000_000
 
 
 def bfcl_rows() -> list[dict[str, Any]]:
@@ -200,49 +179,74 @@ def peer(peers: Path, name: str, folder: Path, data: str) -> dict[str, Any]:
 
 
 def stream(folder: Path, data: str, workers: int) -> dict[str, Any]:
-    """Encodes into a cache; the largest memory of all its processes together, and the time."""
+    """Encodes into a cache, then asks for it again; the largest memory of all processes together,
+    the times, and the CPU time of the process that was busiest."""
     from toolgrove.data.stream import Mixture
     from toolgrove.encoding.cache import Recipe, write_cache
     from toolgrove.encoding.parallel import executor
 
-    peak, over = 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.5):
-            peak = max(peak, used_mb())
-
-    watcher = threading.Thread(target=watch, daemon=True)
+    watch = Watch()
+    watcher = threading.Thread(target=watch.run, daemon=True)
     watcher.start()
     with tempfile.TemporaryDirectory() as scratch:
         begun, clock = cpu_s(), time.monotonic()
         recipe = Recipe(Mixture((data,)), job(folder))
         cache = write_cache(Path(scratch) / "cache", recipe, executor("local", workers))
         spent, wall = cpu_s() - begun, time.monotonic() - clock
-    over.set()
+        size = sum(file.stat().st_size for file in cache.folder.iterdir()) / 2**20
+        clock = time.monotonic()
+        write_cache(Path(scratch) / "cache", recipe, executor("local", workers))
+        again = time.monotonic() - clock
+    watch.over.set()
     watcher.join()
-    return {"rows": cache.totals.rows, "peak_mb": peak, "cpu_s": spent, "wall_s": wall}
+    found = {"rows": cache.totals.rows, "tokens": cache.totals.tokens, "cache_mb": size}
+    busiest = max(watch.busy_s.values())
+    times = {"cpu_s": spent, "busiest_s": busiest, "wall_s": wall, "again_s": again}
+    return {**found, **times, "peak_mb": watch.peak_mb}
 
 
-def used_mb() -> float:
-    """What this process and its children hold in memory, shared pages counted once."""
+class Watch:
+    """Looks at this process and its children while they run."""
+
+    def __init__(self) -> None:
+        self.peak_mb = 0.0
+        self.busy_s: dict[int, float] = {}
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Looks until it is over."""
+        while not self.over.wait(0.25):
+            self.peak_mb = max(self.peak_mb, sum(map(self._used_mb, family())))
+
+    def _used_mb(self, process: Path) -> float:
+        """What the process holds in memory, pages that it shares with others in equal parts."""
+        try:
+            user, system = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+            self.busy_s[int(process.name)] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+            lines = (process / "smaps_rollup").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        except (OSError, StopIteration):
+            return 0.0
+
+
+def family() -> list[Path]:
+    """This process and its children."""
     own = os.getpid()
-    total = 0
+    found: list[Path] = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if own in (parent, int(entry.name)):
-                lines = (entry / "smaps_rollup").read_text().splitlines()
-                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        except (OSError, StopIteration):
+        except OSError:
             continue
-    return total / 1024
+        if own in (parent, int(entry.name)):
+            found.append(entry)
+    return found
 
 
 def result(
     name: str, our: float, their: float, unit: str, conditions: dict[str, Any]
 ) -> dict[str, Any]:
-    smaller = unit in ("MB",)
+    smaller = unit in ("MB", "s")
     ratio = their / our if smaller else our / their
     found = {"name": name, "ours": round(our, 1), "peer": round(their, 1)}
     return {**found, "ratio": round(ratio, 2), "unit": unit, "conditions": conditions}
@@ -259,63 +263,77 @@ def conditions(runs: int) -> dict[str, Any]:
 
 
 def compare(given: argparse.Namespace, folder: Path, scratch: Path) -> list[dict[str, Any]]:
-    rows = bfcl_rows()
-    data = write(scratch / "rows.jsonl", rows)
-    theirs = write(scratch / "llamafactory.jsonl", map(for_llamafactory, rows))
-    sides: dict[str, Callable[[], dict[str, Any]]] = {
+    rows = {"encode": bfcl_rows()}
+    if not given.quick:
+        rows["encode-shared"] = list(shared_rows(rows["encode"], SHARED))
+    return [one for title in rows for one in sides(given, folder, rows[title], scratch / title)]
+
+
+def sides(
+    given: argparse.Namespace, folder: Path, rows: list[dict[str, Any]], place: Path
+) -> list[dict[str, Any]]:
+    """All of them on the same rows, by turns."""
+    title = place.name
+    data = write(place.with_suffix(".jsonl"), rows)
+    theirs = write(place.with_suffix(".llamafactory.jsonl"), map(for_llamafactory, rows))
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
         "ours": lambda: myself("ours", str(folder), data),
-        "encode/tokenizers": lambda: myself("plain", str(folder), data),
-        "encode/llamafactory": lambda: peer(given.peers, "llamafactory", folder, theirs),
-        "encode/ms-swift": lambda: peer(given.peers, "ms-swift", folder, data),
+        "tokenizers": lambda: myself("plain", str(folder), data),
+        "llamafactory": lambda: peer(given.peers, "llamafactory", folder, theirs),
+        "ms-swift": lambda: peer(given.peers, "ms-swift", folder, data),
     }
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in measures}
     for _ in range(given.runs):
-        for name, measure in sides.items():
+        for name, measure in measures.items():
             found[name].append(measure())
-            say(name, found[name][-1])
-    speed = {
-        name: statistics.median(one["rows"] / one["cpu_s"] for one in every)
-        for name, every in found.items()
-    }
-    about = {**conditions(given.runs), "rows": len(rows), "tokens": found["ours"][0]["tokens"]}
-    results = [
-        result(
-            name,
-            speed["ours"],
-            speed[name],
-            "rows/CPU-s",
-            {
-                **about,
-                "peer_rows": found[name][0]["rows"],
-                "peer_tokens": found[name][0]["tokens"],
-                "peer": f"{name.partition('/')[2]} {found[name][0]['version']}",
-            },
+            say(f"{title}/{name}", found[name][-1])
+    ours = found.pop("ours")
+    speed = median_speed(ours)
+    about = {**conditions(given.runs), "rows": len(rows), "tokens": ours[0]["tokens"]}
+    results: list[dict[str, Any]] = []
+    for name, every in found.items():
+        there = {"peer_rows": every[0]["rows"], "peer_tokens": every[0]["tokens"]}
+        which = {"peer": f"{name} {every[0]['version']}"}
+        numbers = (speed, median_speed(every))
+        results.append(
+            result(f"{title}/{name}", *numbers, "rows/CPU-s", {**about, **there, **which})
         )
-        for name in sides
-        if name != "ours"
-    ]
-    again = statistics.median(one["rows"] / one["again_s"] for one in found["ours"])
-    results.append(result("cache/read", again, speed["ours"], "rows/CPU-s", about))
-    return results
+    again = statistics.median(one["rows"] / one["again_s"] for one in ours)
+    about["peer"] = "encoding them"
+    return [*results, result(f"{title}/cache", again, speed, "rows/CPU-s", about)]
+
+
+def median_speed(runs: list[dict[str, Any]]) -> float:
+    return statistics.median(one["rows"] / one["cpu_s"] for one in runs)
 
 
 def scale(given: argparse.Namespace, folder: Path, scratch: Path) -> list[dict[str, Any]]:
     rows = bfcl_rows()
-    data = write(scratch / "shared.jsonl", shared_rows(rows, 20_000))
-    one, two = (myself("stream", str(folder), data, str(n)) for n in (1, 2))
-    say("1 process", one)
-    say("2 processes", two)
-    about = {**conditions(1), "rows": 20_000, "unit of wall": "s, starting processes included"}
+    data = write(scratch / "shared.jsonl", shared_rows(rows, FEW))
+    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for _ in range(given.runs):
+        one, two = (myself("stream", str(folder), data, str(n)) for n in (1, 2))
+        say("1 process", one)
+        say("2 processes", two)
+        runs.append((one, two))
+    one, two = (min(side, key=lambda found: found["wall_s"]) for side in zip(*runs, strict=True))
+    about = {**conditions(given.runs), "rows": one["rows"], "of runs": "the best"}
+    about["unit of time"] = "s of the clock, starting processes included"
+    about["busiest_s"] = [round(found["busiest_s"], 1) for found in (one, two)]
     speeds = [found["rows"] / found["wall_s"] for found in (two, one)]
-    count = 100_000 if given.quick else 1_000_000
-    many = write(scratch / "many.jsonl", shared_rows(rows, count))
-    large = myself("stream", str(folder), many, "2")
-    say("stream", large)
-    memory = {**conditions(1), "rows": count, "processes": 2, "peer": "the goal"}
+    large = two
+    if not given.quick:
+        many = write(scratch / "many.jsonl", shared_rows(rows, MANY))
+        large = myself("stream", str(folder), many, "2")
+        say("stream", large)
+    memory = {**conditions(1), "rows": large["rows"], "processes": 2, "peer": "the goal"}
     memory["rows/CPU-s"] = round(large["rows"] / large["cpu_s"])
+    memory["wall_s"] = round(large["wall_s"])
+    times = [large["again_s"], large["wall_s"]]
     return [
         result("encode/two-processes", *speeds, "rows/s", about),
         result("stream/rss", large["peak_mb"], GOAL_MB, "MB", memory),
+        result("stream/again", *times, "s", {**memory, "peer": "encoding them"}),
     ]
 
 
@@ -337,7 +355,9 @@ def model_folder(given: str, scratch: Path) -> Path:
 def main() -> None:
     shared = ROOT.parent / "shared" / "tokenizers" / "qwen3"
     flags = argparse.ArgumentParser(description=__doc__)
-    flags.add_argument("--quick", action="store_true", help="one run, 100,000 rows streamed")
+    flags.add_argument(
+        "--quick", action="store_true", help="one run of each, 100,000 rows streamed"
+    )
     flags.add_argument("--json", action="store_true", help="print JSON")
     flags.add_argument("--setup", action="store_true", help="make the peers' environments only")
     flags.add_argument("--peers", type=Path, default=PEERS, help="folder of these environments")
