@@ -148,13 +148,16 @@ def _add_given(talk: Talk, role: Role, entry: JSON, path: str) -> None:
     """A system or user message; Anthropic's tool results inside it come first."""
     _refuse_calls(role, entry, path)
     value, at = _content(entry, path)
-    parts = _parts(value, at, talk.media)
-    if parts.calls or parts.thinking:
-        raise bad(at, f"a {role} message with calls or thinking", "only assistants have these")
-    talk.messages.extend(parts.results)
-    if parts.texts or not parts.results:
-        message = Message(role, "".join(parts.texts), name=optional_text(entry, "name", path))
-        talk.messages.append(_weighted(message, entry, path))
+    if not isinstance(value, str):
+        parts = _parts(value, at, talk.media)
+        if parts.calls or parts.thinking:
+            raise bad(at, f"a {role} message with calls or thinking", "only assistants have these")
+        talk.messages.extend(parts.results)
+        if parts.results and not parts.texts:
+            return
+        value = "".join(parts.texts)
+    message = Message(role, value, name=optional_text(entry, "name", path))
+    talk.messages.append(_weighted(message, entry, path))
 
 
 def _add_assistant(talk: Talk, entry: JSON, path: str, calls_follow: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -67,6 +68,16 @@ def _floats() -> array[float]:
     return array("d")
 
 
+class Run(NamedTuple):
+    """Tokens from the end of the run before up to ``end``: a kind and a message by their numbers,
+    and a weight. A run may be empty, and its neighbours may be like it."""
+
+    end: int
+    kind: int
+    message: int
+    weight: float
+
+
 @dataclass(slots=True)
 class Coded:
     """One training sequence as columns of numbers, weights and spans as runs of tokens.
@@ -82,6 +93,39 @@ class Coded:
     weight_ends: array[int] = field(default_factory=_ints)
     weights: array[float] = field(default_factory=_floats)
 
+    @classmethod
+    def of(cls, ids: array[int], runs: Iterable[Run]) -> Coded:
+        """The sequence of these ids, owned and weighed by runs that cover it."""
+        span_ends: list[int] = []
+        kinds: list[int] = []
+        messages: list[int] = []
+        weight_ends: list[int] = []
+        weights: list[float] = []
+        before = 0
+        for end, kind, message, weight in runs:
+            if end == before:
+                continue
+            if kinds and kind == kinds[-1] and message == messages[-1]:
+                span_ends[-1] = end
+            else:
+                span_ends.append(end)
+                kinds.append(kind)
+                messages.append(message)
+            if weights and weight == weights[-1]:
+                weight_ends[-1] = end
+            else:
+                weight_ends.append(end)
+                weights.append(weight)
+            before = end
+        return cls(
+            ids,
+            array("i", span_ends),
+            array("b", kinds),
+            array("i", messages),
+            array("i", weight_ends),
+            array("d", weights),
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -92,37 +136,6 @@ class Coded:
         return sum(
             [end - start for (start, end), w in zip(runs, self.weights, strict=True) if w != 0.0]
         )
-
-    def own(self, end: int, kind: int, message: int, weight: float) -> None:
-        """The tokens that nobody owns yet, up to ``end``, get a kind, a message and a weight."""
-        ends = self.span_ends
-        if end == (ends[-1] if ends else 0):
-            return
-        if ends and kind == self.span_kinds[-1] and message == self.span_messages[-1]:
-            ends[-1] = end
-        else:
-            ends.append(end)
-            self.span_kinds.append(kind)
-            self.span_messages.append(message)
-        self._weigh(end, weight)
-
-    def extend(self, other: Coded) -> None:
-        """Appends a sequence of which no token is trained."""
-        if not other.ids:
-            return
-        base = len(self.ids)
-        self.ids.extend(other.ids)
-        if (
-            base
-            and self.span_kinds[-1] == other.span_kinds[0]
-            and self.span_messages[-1] == other.span_messages[0]
-        ):
-            for column in (self.span_ends, self.span_kinds, self.span_messages):
-                column.pop()
-        self.span_ends.extend([end + base for end in other.span_ends] if base else other.span_ends)
-        self.span_kinds.extend(other.span_kinds)
-        self.span_messages.extend(other.span_messages)
-        self._weigh(len(self.ids), 0.0)
 
     def without_first(self) -> Coded:
         """The same sequence, its first token not trained."""
@@ -151,10 +164,3 @@ class Coded:
             spans.append(TokenSpan(start, end, KINDS[kind], owner))
             start = end
         return Encoded(self.ids.tolist(), weights, spans, where)
-
-    def _weigh(self, end: int, weight: float) -> None:
-        if self.weights and self.weights[-1] == weight:
-            self.weight_ends[-1] = end
-        else:
-            self.weight_ends.append(end)
-            self.weights.append(weight)

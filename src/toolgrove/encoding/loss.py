@@ -13,6 +13,7 @@ from toolgrove.core.spans import CALL_KINDS, WRITTEN_BY_MODEL, Kind, Span
 from toolgrove.encoding.scales import SCALES, Piece, Table, pieces_of
 from toolgrove.encoding.tables import is_table_file, read_table
 
+_ASSISTANT = Role.ASSISTANT  # an attribute of an enum's class is slow to look up
 BASES = ("default", "last_round", "all")
 
 
@@ -51,6 +52,8 @@ class LossRule:
         ``acted`` gathers the names of the tables that found something to weigh.
         """
         first_trained = last_input(conv) + 1 if self.base == "last_round" else 0
+        if not self.scales and not _weighs(conv):
+            return [Weighted(span, self._plain(span, conv, first_trained)) for span in spans]
         owned = zip(spans, _owns(spans, conv), strict=True)
         if not self.scales:
             return [Weighted(span, self._based(span, own, first_trained)[0]) for span, own in owned]
@@ -70,6 +73,15 @@ class LossRule:
             if name not in acted
         ]
 
+    def _plain(self, span: Span, conv: Conversation, first_trained: int) -> float:
+        """What the base gives a span of a row that has no weights of its own."""
+        _, kind, message, _ = span
+        if self.base == "all":
+            return 1.0
+        if message is None or message < first_trained or kind not in WRITTEN_BY_MODEL:
+            return 0.0
+        return float(conv.messages[message].role is _ASSISTANT)
+
     def _based(self, span: Span, own: _Own | None, first_trained: int) -> tuple[float, bool]:
         """What the base gives a span, and whether tables act on it."""
         if own is None or span.message is None:
@@ -80,6 +92,15 @@ class LossRule:
         if own.loss_scale is None:
             return float(trains), True
         return trains * own.loss_scale, False
+
+
+def _weighs(conv: Conversation) -> bool:
+    """Whether a row gives weights of its own."""
+    for message in conv.messages:
+        for one in (message, *message.calls):
+            if one.loss is not None or one.loss_scale is not None:
+                return True
+    return False
 
 
 class _Own(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,9 +15,9 @@ from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
 from toolgrove.core.spans import MARKUP, Kind, Span
-from toolgrove.encoding.encoded import Coded
+from toolgrove.encoding.encoded import Run
 from toolgrove.encoding.folder import text_folder
-from toolgrove.encoding.words import Piece, Words
+from toolgrove.encoding.words import Ids, Piece, Words
 
 _PROBES = (
     "Hello, world!  Two spaces.",
@@ -43,14 +45,30 @@ class Mark(NamedTuple):
     token: int
 
 
-class Blocks(dict[tuple[Span, ...], Coded]):
+class Parted(NamedTuple):
+    """A text with control tokens in it: what stands before the first, the ids up to the last one
+    (as the bytes of an ``array("i")``), what stands behind that."""
+
+    head: str
+    ids: Ids
+    tail: str
+
+
+class Block(NamedTuple):
+    """The tokens of spans that many rows share, as the bytes of an ``array("i")``; none trained."""
+
+    ids: Ids
+    runs: Sequence[Run]
+
+
+class Blocks(dict[tuple[Span, ...], Block]):
     """The tokens of spans that many rows share, as long as there is room for them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._held = 0
 
-    def keep(self, spans: tuple[Span, ...], made: Coded, characters: int) -> None:
+    def keep(self, spans: tuple[Span, ...], made: Block, characters: int) -> None:
         """Remembers what spans of so many characters became; a full memory starts anew."""
         self._held += characters + _PER_BLOCK
         if self._held > _BLOCK_CHARACTERS:
@@ -90,7 +108,7 @@ class Tokenizer:
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
         plain = _without_control(settings)
         self._words = Words(Backend.from_str(json.dumps(plain)), plain)
-        self._marked: dict[str, Sequence[Mark]] = {}
+        self._marked: dict[str, Parted | None] = {}
         self.blocks = Blocks()
 
     @cached_property
@@ -164,6 +182,10 @@ class Tokenizer:
         """A text as data, given in parts: no control token is recognized in it."""
         return self._words.tokens(parts)
 
+    def add_piece(self, ids: array[int], parts: Sequence[str]) -> list[int]:
+        """Appends the ids of ``piece``; for each part, how many ids there are up to its end."""
+        return self._words.add(ids, parts)
+
     def learn(self, texts: Iterable[str]) -> None:
         """Makes ready for pieces out of these texts; what ``piece`` gives does not change."""
         self._words.learn(texts)
@@ -175,21 +197,36 @@ class Tokenizer:
         not call special (such as think tags); all other text holds none.
         """
         if kind in MARKUP:
-            known = self._marked.get(text)
-            if known is None:
-                if len(self._marked) >= _MARKED:
-                    self._marked.clear()
-                known = self._marked[text] = self._found(self._all_marks, text)
-            return known
-        if kind in _MODEL_TEXT and self._soft:
-            return self._found(self._soft_marks, text)
-        return ()
+            return self._found(self._all_marks, text)
+        return self._found(self._soft_marks, text) if kind in _MODEL_TEXT and self._soft else ()
 
     def _found(self, pattern: re.Pattern[str], text: str) -> list[Mark]:
         return [
             Mark(match.start(), match.end(), self._control[match.group()])
             for match in pattern.finditer(text)
         ]
+
+    def parted(self, text: str, kind: Kind) -> Parted | None:
+        """The text of a kind, parted by its ``marks``; None where there are none."""
+        if kind not in MARKUP:
+            return self._parted(text, kind) if kind in _MODEL_TEXT and self._soft else None
+        if text in self._marked:
+            return self._marked[text]
+        if len(self._marked) >= _MARKED:
+            self._marked.clear()
+        found = self._marked[text] = self._parted(text, kind)
+        return found
+
+    def _parted(self, text: str, kind: Kind) -> Parted | None:
+        marks = self.marks(text, kind)
+        if not marks:
+            return None
+        ids = array("i", [marks[0].token])
+        for before, (start, _, token) in pairwise(marks):
+            if start > before.end:
+                ids.extend(self.piece(text[before.end : start]).ids)
+            ids.append(token)
+        return Parted(text[: marks[0].start], ids.tobytes(), text[marks[-1].end :])
 
     def check(self) -> None:
         """TokenizerError unless probing texts come back as they went in, up to normalization."""

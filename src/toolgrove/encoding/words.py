@@ -6,6 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from tokenizers import Tokenizer as Backend
@@ -17,9 +18,13 @@ _REMEMBERED = 8_000_000
 _PER_TEXT = 20
 """What a text that is kept counts beside its characters."""
 _AT_ONCE = (0,)
-_WORTH_KEEPING = 100
-"""Characters of a part from which on its tokens are kept: shorter ones are as fast to make."""
+_LONG = 100
+"""Characters of a part from which on its tokens are kept as long as there is room."""
+_SHORT_PARTS = 2000
+"""How many shorter ones are kept: most are said once, but a template's own come again and again."""
 
+
+_ONE_ID = Struct("=i")
 
 Ids: TypeAlias = bytes
 """Ids as the bytes of an ``array("i")``: many of them are joined faster than numbers are copied."""
@@ -68,21 +73,32 @@ class Words:
         self._spaced = _Spaced(backend, self._splits)
         self._words: dict[str, Word] = {}
         self._parts: dict[str, _Part] = {}
+        self._short: dict[str, _Part] = {}
         self._held = 0
 
     def tokens(self, parts: Sequence[str]) -> Piece:
         """The tokens of a text that is given in parts."""
+        ids = array("i")
+        return Piece(ids, self.add(ids, parts))
+
+    def add(self, ids: array[int], parts: Sequence[str]) -> list[int]:
+        """Appends the tokens of a text that is given in parts; for each of these, how many ids
+        there are before its end, those of before included."""
         if not self._cuts:
             whole = self._tokenized("".join(parts))
-            return Piece(array("i", whole.ids), _counted(0, whole, _ends(parts)))
-        ids, counts = array("i"), list[int]()
+            before = len(ids)
+            ids.frombytes(whole.ids)
+            return _counted(before, whole, _ends(parts))
+        counts: list[int] = []
         word, ends = "", list[int]()
         for text in parts:
             if text[:1] == " " and word and not word[-1].isspace():
                 counts += self._add(word, ends, ids)
                 word, ends = "", []
             if " " in text:
-                head, inside, tail = self._parts.get(text) or self._part(text)
+                head, inside, tail = (
+                    self._parts.get(text) or self._short.get(text) or self._part(text)
+                )
                 word += head
                 if inside is not None:
                     counts += self._add(word, ends, ids)
@@ -92,19 +108,22 @@ class Words:
                 word += text
             ends.append(len(word))
         counts += self._add(word, ends, ids)
-        return Piece(ids, counts)
+        return counts
 
     def _add(self, text: str, ends: list[int], ids: array[int]) -> list[int]:
         """Appends a word; how many tokens there are before each of these places in it."""
+        if len(ends) == 1 and ends[0] == len(text) > 1 and text[0] == " ":
+            ids.frombytes(self._spaced[text[1:]])
+            return [len(ids)]
         word = self._words.get(text)
         if word is None:
             self._make_room(text)
             word = self._words[text] = self._tokenized(text)
         before = len(ids)
-        ids.frombytes(word.ids)
-        if ends and ends[-1] == len(text) and len(ends) == 1:
+        ids.frombytes(word[0])
+        if len(ends) == 1 and ends[0] == len(text):
             return [len(ids)]
-        return _counted(before, word, ends)
+        return _counted(before, word, ends) if ends else ends
 
     def learn(self, texts: Iterable[str]) -> None:
         """Remembers the words of texts that will be asked for, tokenized together: faster."""
@@ -120,11 +139,14 @@ class Words:
         if not words[1:]:
             return _Part(text, None, "")
         inside = words[1:-1]
-        if self._splits is None or not text.isascii():
-            self._spaced.learn(set(inside))
+        self._spaced.learn(set(inside))
         ids = b"".join(map(self._spaced.__getitem__, inside))
         part = _Part(words[0], ids, f" {words[-1]}")
-        if len(text) >= _WORTH_KEEPING:
+        if len(text) < _LONG:
+            if len(self._short) >= _SHORT_PARTS:
+                self._short.clear()
+            self._short[text] = part
+        else:
             self._make_room(text)
             self._parts[text] = part
         return part
@@ -165,20 +187,37 @@ class _Spaced(dict[str, Ids]):
 
         A word that ends in white space stands alone: behind it there is no cut.
         """
-        joined = [word for word in words if word and word not in self and not word[-1].isspace()]
-        if not joined:
+        new = [word for word in words if word not in self and word and not word[-1].isspace()]
+        if not new:
             return
-        encoding = self._backend.encode(
-            "".join([f" {word}" for word in joined]), add_special_tokens=False
-        )
+        joined = "".join([f" {word}" for word in new])
+        if self._splits is not None and joined.isascii():
+            self._learn_splits(new, self._splits.split(joined))
+            return
+        encoding = self._backend.encode(joined, add_special_tokens=False)
         ids = encoding.ids
         starts = [start for start, _ in encoding.offsets]
         first = end = 0
-        for word in joined:
+        for word in new:
             end += len(word) + 1
             last = bisect_left(starts, end, first)
             self._keep(word, array("i", ids[first:last]).tobytes())
             first = last
+
+    def _learn_splits(self, words: list[str], splits: list[str]) -> None:
+        """Remembers words out of what their text is split into: each ends where a split ends."""
+        known = self._splits
+        if known is None:
+            return
+        rest = iter(splits)
+        for word in words:
+            left = len(word) + 1
+            ids: list[Ids] = []
+            while left > 0:
+                split = next(rest)
+                left -= len(split)
+                ids.append(known[split])
+            self._keep(word, b"".join(ids))
 
     def _keep(self, word: str, ids: Ids) -> None:
         self._held += len(word) + _PER_TEXT
@@ -195,7 +234,7 @@ class _Splits(dict[str, Ids]):
         super().__init__()
         self._backend = backend
         self._model = backend.model
-        self._split = splitter.findall
+        self.split = splitter.findall
         self._starts: dict[str, tuple[int, ...]] = {}
         self._held = 0
 
@@ -205,27 +244,32 @@ class _Splits(dict[str, Ids]):
             self._held = 0
         self._held += len(split) + _PER_TEXT
         letters = split.replace(" ", _SPACE) if split.isprintable() else split.translate(_LETTERS)
-        ids: list[int] = []
+        found = self._model.tokenize(letters)
+        if len(found) == 1 and len(found[0].value) == len(split):
+            ids = self[split] = _ONE_ID.pack(found[0].id)
+            self._starts[split] = _AT_ONCE
+            return ids
+        word = self._several(split, found)
+        self[split], self._starts[split] = word
+        return word.ids
+
+    def _several(self, split: str, found: Sequence[Any]) -> Word:
         starts: list[int] = []
         place = 0
-        for token in self._model.tokenize(letters):
-            ids.append(token.id)
+        for token in found:
             starts.append(place)
             place += len(token.value)
-        word = Word(array("i", ids).tobytes(), tuple(starts))
-        if place != len(split):
-            word = _encoded(self._backend, split)
-        self[split] = word.ids
-        self._starts[split] = word.starts
-        return word.ids
+        if place != len(split):  # a character that the vocabulary lacks
+            return _encoded(self._backend, split)
+        return Word(array("i", [token.id for token in found]).tobytes(), tuple(starts))
 
     def ids(self, text: str) -> Ids:
         """The tokens of an ASCII text."""
-        return b"".join(map(self.__getitem__, self._split(text)))
+        return b"".join(map(self.__getitem__, self.split(text)))
 
     def word(self, text: str) -> Word:
         """The tokens of an ASCII text with their places."""
-        splits = self._split(text)
+        splits = self.split(text)
         ids = list(map(self.__getitem__, splits))
         starts: list[int] = []
         place = 0

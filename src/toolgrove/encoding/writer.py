@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from toolgrove.core.spans import MARKUP, Kind, Span
-from toolgrove.encoding.encoded import NO_MESSAGE, NUMBER_OF, Coded
+from toolgrove.encoding.encoded import NO_MESSAGE, NUMBER_OF, Coded, Run
 from toolgrove.encoding.loss import Weighted
-from toolgrove.encoding.tokenizer import Tokenizer
+from toolgrove.encoding.tokenizer import Block, Tokenizer
 
 _OF_ONE_ROW = frozenset(Kind) - MARKUP - {Kind.SYSTEM, Kind.TOOLS}
 """The kinds of text that hardly two rows share."""
@@ -18,28 +21,33 @@ class Writer:
 
     def __init__(self, tok: Tokenizer) -> None:
         self.tok = tok
-        self._made = Coded()
+        self._ids = array("i")
+        self._runs: list[Run] = []
 
-    def add(self, stretch: Sequence[Weighted]) -> None:
+    def add(self, stretch: Iterable[Weighted]) -> None:
         """Tokenizes one stretch: the text between control tokens as a whole, those by id."""
         texts: list[str] = []
         owners: list[Weighted] = []
-        marks = self.tok.marks
+        parted = self.tok.parted
         for item in stretch:
-            text, kind = item.span[0], item.span[1]
-            position = 0
-            for start, end, token in marks(text, kind):
-                if start > position:
-                    texts.append(text[position:start])
+            text, kind = item[0][0], item[0][1]
+            found = parted(text, kind)
+            if found is None:
+                if text:
+                    texts.append(text)
                     owners.append(item)
-                if texts:
-                    self._add_piece(texts, owners)
-                    texts, owners = [], []
-                self._made.ids.append(token)
-                self._own(len(self._made.ids), item)
-                position = end
-            if position < len(text):
-                texts.append(text[position:] if position else text)
+                continue
+            head, ids, tail = found
+            if head:
+                texts.append(head)
+                owners.append(item)
+            if texts:
+                self._add_piece(texts, owners)
+                texts, owners = [], []
+            self._ids.frombytes(ids)
+            self._runs.append(_run(len(self._ids), item))
+            if tail:
+                texts.append(tail)
                 owners.append(item)
         if texts:
             self._add_piece(texts, owners)
@@ -54,37 +62,42 @@ class Writer:
         begin = 0
         for index, span in enumerate(spans):
             if index and span[1] in MARKUP and opens[span[0]]:
-                self._give_block(tuple(spans[begin:index]))
+                self._give_block(spans[begin:index])
                 begin = index
-        self._give_block(tuple(spans[begin:]))
+        self._give_block(spans[begin:])
 
-    def _give_block(self, spans: tuple[Span, ...]) -> None:
+    def _give_block(self, spans: Sequence[Span]) -> None:
         """Writes spans of which the first opens with a control token, as does what follows them."""
         if not _OF_ONE_ROW.isdisjoint([span[1] for span in spans]):
             self.add([Weighted(span, 0.0) for span in spans])
             return
         blocks = self.tok.blocks
-        known = blocks.get(spans)
+        key = tuple(spans)
+        known = blocks.get(key)
         if known is None:
             writer = Writer(self.tok)
             writer.add([Weighted(span, 0.0) for span in spans])
-            known = writer._made
-            blocks.keep(spans, known, sum([len(span[0]) for span in spans]))
-        self._made.extend(known)
+            known = Block(writer._ids.tobytes(), writer._runs)
+            blocks.keep(key, known, sum([len(span[0]) for span in spans]))
+        base = len(self._ids)
+        self._ids.frombytes(known.ids)
+        self._runs += (
+            [_made((run[0] + base, *run[1:])) for run in known.runs] if base else known.runs
+        )
 
     def _add_piece(self, texts: list[str], owners: list[Weighted]) -> None:
-        ids, ends = self.tok.piece(*texts)
-        base = len(self._made.ids)
-        self._made.ids.extend(ids)
-        for owner, end in zip(owners, ends, strict=True):
-            self._own(base + end, owner)
-
-    def _own(self, end: int, owner: Weighted) -> None:
-        """The tokens that nobody owns yet, up to ``end``, belong to the owner."""
-        (_, kind, message, _), weight = owner
-        number = NO_MESSAGE if message is None else message
-        self._made.own(end, NUMBER_OF[kind], number, weight)
+        ends = self.tok.add_piece(self._ids, texts)
+        self._runs += map(_run, ends, owners)
 
     def coded(self) -> Coded:
         """The sequence; its first token is never trained."""
-        return self._made.without_first()
+        return Coded.of(self._ids, self._runs).without_first()
+
+
+_made = partial(tuple[Any, ...].__new__, Run)  # takes half as long as Run itself
+
+
+def _run(end: int, owner: Weighted) -> Run:
+    """The tokens that nobody owns yet, up to ``end``, belong to the owner."""
+    (_, kind, message, _), weight = owner
+    return _made((end, NUMBER_OF[kind], NO_MESSAGE if message is None else message, weight))

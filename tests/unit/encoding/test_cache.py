@@ -141,8 +141,8 @@ def test_the_first_bad_line_stops_it(tmp_path, workers):
         write_cache(tmp_path / "cache", recipe(data), executor("local", workers))
     assert caught.value.where == f"{data}:7"
     assert list(shards(tmp_path / "cache")) == ["shard-000000.arrow"]
+    wanted = recipe(data, columns={"frage": "query"}, on_bad_row="skip")
     with pytest.raises(DataError, match='no row has the column "frage"'):
-        wanted = recipe(data, columns={"frage": "query"}, on_bad_row="skip")
         write_cache(tmp_path / "columns", wanted, executor("local", workers))
 
 
