@@ -304,6 +304,7 @@ def system_span(text: str, given: str | None) -> Span:
     return Span(text, Kind.SYSTEM, None if given is None else 0)
 
 
+@lru_cache(maxsize=4096)
 def scaffold(text: str) -> Span:
     """Text that the template itself writes."""
     return Span(text, Kind.SCAFFOLD)

@@ -11,6 +11,7 @@ from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.core.spans import Kind, Span, text_of
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+"""Keys that every wire format writes as they are."""
 _SHOWN_AS = {Role.SYSTEM: Kind.SYSTEM, Role.USER: Kind.USER, Role.TOOL: Kind.RESULT}
 
 
@@ -30,11 +31,13 @@ def losses_of(
     if conv.tools and all(kind is not Kind.TOOLS for _, kind in shown):
         lost.append(f"the {len(conv.tools)} tools are not shown")
     for index, message in enumerate(conv.messages):
-        where = f"messages[{index}] ({message.role})"
         if message.role is Role.ASSISTANT:
-            lost += [f"{where}: {what}" for what in _turn_losses(message, completions[index])]
+            missing = _turn_losses(message, completions[index])
         elif message.text.strip() and (index, _SHOWN_AS[message.role]) not in shown:
-            lost.append(f"{where}: its text is not shown")
+            missing = ["its text is not shown"]
+        else:
+            continue
+        lost += [f"messages[{index}] ({message.role}): {what}" for what in missing]
     return lost
 
 
@@ -49,8 +52,9 @@ def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
     if message.text.strip() and not kinds & {Kind.TEXT, Kind.THINKING}:
         lost.append("its text is not written")
     for index, call in enumerate(message.calls):
-        text = text_of(span for span in completion if span.call == index)
-        gone = [key for key in _names_in(call.arguments) if key not in text]
+        text = text_of([span for span in completion if span[3] == index])
+        names = [key for key in _keys(call.arguments) if key not in text]
+        gone = [key for key in names if _PLAIN_NAME.fullmatch(key)]
         if gone and index in written and call.given is None:
             lost.append(f"the argument {gone[0]!r} of its call of {call.name!r} is not written")
     given = {dump(call.given) for call in message.calls if call.given is not None}
@@ -59,13 +63,13 @@ def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
     return lost
 
 
-def _names_in(value: Any) -> Iterator[str]:
-    """The keys of a value, at any depth, that every wire format writes as they are."""
+def _keys(value: Any) -> Iterator[str]:
+    """The keys of a value, at any depth."""
     if isinstance(value, dict):
         for key, item in cast(dict[str, Any], value).items():
-            if _PLAIN_NAME.fullmatch(key):
-                yield key
-            yield from _names_in(item)
+            yield key
+            if isinstance(item, dict | list):
+                yield from _keys(item)
     elif isinstance(value, list):
         for item in cast(list[Any], value):
-            yield from _names_in(item)
+            yield from _keys(item)

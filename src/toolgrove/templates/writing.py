@@ -177,12 +177,12 @@ class ScriptWriter:
         answered = index + 1 < len(messages) and messages[index + 1].role is Role.TOOL
         prompt = self._render(script, index, generate=True)
         whole = self._render(script, index + 1, answered=answered)
-        given = text_of(prompt)
-        before, after = cut(whole, len(given))
-        goes_on = text_of(before) == given
-        completion = after if goes_on else _emitted(prompt, whole, index)
-        last = max((n for n, s in enumerate(completion) if _writes(s, index)), default=-1)
-        written, rest = _all_emitted(completion[: last + 1], index), completion[last + 1 :]
+        after = _behind(prompt, whole)
+        completion = _emitted(prompt, whole, index) if after is None else after
+        end = len(completion)
+        while end and not _writes(completion[end - 1], index):
+            end -= 1
+        written, rest = _all_emitted(completion[:end], index), completion[end:]
         no_thinking = self.chat.no_thinking
         if no_thinking and _opens_thinking(prompt) and not _thinks(written):
             written = [Span(no_thinking, Kind.THINK_CLOSE, index), *written]
@@ -242,6 +242,16 @@ def _last_user(messages: Sequence[Message]) -> int:
     return index
 
 
+def _behind(prompt: list[Span], whole: list[Span]) -> list[Span] | None:
+    """What stands in the whole behind the prompt's text; None where it does not begin with it."""
+    count = len(prompt)
+    if len(whole) > count and whole[count].text and whole[:count] == prompt:
+        return whole[count:]  # the usual case, without looking at the text
+    given = text_of(prompt)
+    before, after = cut(whole, len(given))
+    return after if text_of(before) == given else None
+
+
 def _writes(span: Span, message: int) -> bool:
     return span.message == message and span.kind in WRITTEN_BY_MODEL
 
@@ -249,6 +259,8 @@ def _writes(span: Span, message: int) -> bool:
 def _all_emitted(completion: list[Span], message: int) -> list[Span]:
     """The completion where its prompt does not ask for a reply, as Hy3's after an assistant
     message: the frame that the prompt leaves out is then the model's to write."""
+    if completion and _writes(completion[0], message):
+        return completion
     first = next((n for n, s in enumerate(completion) if _writes(s, message)), 0)
     frame = [Span(span.text, Kind.TEXT_MARK, message) for span in completion[:first]]
     return [*frame, *completion[first:]]
