@@ -77,6 +77,10 @@ class TrainSettings(TunedSettings):
     """Batches of as many sequences as fit in this many tokens: those of a forest after sharing,
     else those of like length with their padding."""
 
+    auto_budget: bool = False
+    """Before a forest is trained, try its costliest batch, and halve the tokens of a batch until it
+    fits into memory; a step keeps about as many sequences."""
+
     gradient_accumulation_steps: int | None = Field(None, ge=1)
     """Batches per optimizer step; left out, as many as make about 16 sequences."""
 
@@ -175,6 +179,14 @@ class TrainSettings(TunedSettings):
             raise ValueError("gradient_checkpointing would lose the learnt prefix")
         if self.early_stop_interval and not self.validates:
             raise ValueError("early_stop_interval needs val_dataset or split_dataset_ratio")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_can_shrink(self) -> TrainSettings:
+        if self.auto_budget and self.per_device_train_batch_size:
+            raise ValueError("auto_budget changes the tokens of a batch: give tokens_per_batch")
+        if self.auto_budget and (self.streaming or (self.forest == "off" and not self.packing)):
+            raise ValueError("auto_budget needs rows that are held and packed")
         return self
 
     @model_validator(mode="after")

@@ -165,11 +165,11 @@ def begin(settings: TrainSettings, command: str) -> Job:
 
 def train(job: Job, data: Data) -> SftResult:
     """Trains on the data, and says how it ended."""
-    import torch
     from transformers import set_seed
 
     from toolgrove.models.device import place
     from toolgrove.models.threads import use_cores
+    from toolgrove.train.budget import is_out_of_memory
 
     use_cores(local_ranks())
     placement = place(job.settings.torch_dtype)
@@ -181,11 +181,13 @@ def train(job: Job, data: Data) -> SftResult:
     trainer = _trainer(job, data, placement)
     try:
         return _run(job, trainer)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             "the device's memory is full",
-            hint="lower --tokens_per_batch or --max_length, or turn on"
-            " --gradient_checkpointing true",
+            hint="lower --tokens_per_batch or --max_length, let --auto_budget true find what fits,"
+            " or turn on --gradient_checkpointing true",
         ) from error
 
 
@@ -307,7 +309,7 @@ def _feed(job: Job, model: Loss, data: Data) -> Feed:
     from toolgrove.train.stream_source import stream_feed
 
     if data.streamed is None:
-        return feed(job.settings, model, (data.train, data.val), ranks())
+        return feed(job.settings, model, (data.train, data.val), ranks(), job.run)
     share = Share(rank(), ranks())
     return stream_feed(job.settings, model, (data.streamed, data.val), share, job.resume)
 

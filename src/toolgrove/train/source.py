@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError
@@ -24,6 +25,7 @@ from toolgrove.train.batches import (
     collate_forest,
     collate_part,
 )
+from toolgrove.train.budget import FILE, fitting, read_budget, write_budget
 from toolgrove.train.loss import Loss
 from toolgrove.train.probe import set_to_forests
 from toolgrove.train.ranks import rank
@@ -51,11 +53,13 @@ def feed(
     loss: Loss,
     sequences: tuple[Sequence[Encoded], Sequence[Encoded]],
     ranks: int,
+    run: Path | None = None,
 ) -> Feed:
     """Batches of the training and validation ``sequences``, as settings and model allow.
 
     The model is set to tree attention where rows are packed. Where it cannot run them, batches
-    are padded, which is said once in the log. Errors: ConfigError where ``forest`` is on and the
+    are padded, which is said once in the log. With ``auto_budget`` the budget found is kept in the
+    folder ``run``. Errors: ConfigError where ``forest`` is on and the
     model cannot.
     """
     train, val = sequences
@@ -68,6 +72,11 @@ def feed(
     plan = pack_plan(settings, train)
     packing = pack(train, plan)
     accumulation = settings.accumulation(ranks, len(train) / len(packing.packs))
+    if settings.auto_budget and run is not None:
+        before = len(packing.packs)
+        plan = _within_memory(settings, loss, train, plan, run)
+        packing = pack(train, plan)
+        accumulation = -(-accumulation * len(packing.packs) // before)  # a step keeps its rows
     tell(settings, packing, train, accumulation)
     source = _packed(train, packing, plan, accumulation, collators(settings, train))
     return Feed(source, packed_val(settings, val), accumulation)
@@ -86,6 +95,19 @@ def collators(settings: TrainSettings, rows: Sequence[Encoded]) -> Made:
         return Made(collate_scored, collate_scored_forest)
     told = settings.enable_channel_loss
     return Made(partial(collate, channels=told), partial(collate_forest, channels=told))
+
+
+def _within_memory(
+    settings: TrainSettings, loss: Loss, train: Sequence[Encoded], plan: PackPlan, run: Path
+) -> PackPlan:
+    """The plan with a budget that fits, or with the one that the run began with."""
+    file = run / FILE
+    if settings.resume or settings.resume_from_checkpoint:
+        return replace(plan, tokens=read_budget(file))
+    made = partial(collators(settings, train).forest, share=plan.share)
+    found = fitting(loss, train, plan, made)
+    write_budget(file, found.tokens)
+    return found
 
 
 def packs(settings: TrainSettings, loss: Loss, longest: int) -> bool:
