@@ -6,14 +6,15 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from toolgrove.agent.remote import first_model, wire
 from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.core.jsonish import dump, loads_object
 from toolgrove.core.messages import JSON, Conversation, Message, Reply, Role, ToolCall
-from toolgrove.data.canonical import openai_messages
 from toolgrove.eval.speakers import Said, unanswered
 
 _REFUSED = (400, 413, 422)
@@ -48,7 +49,7 @@ class UrlSpeaker:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._max_new_tokens = max_new_tokens
         self._timeout_s = timeout_s
-        self.model = model or self._first_model()
+        self.model = model or first_model(f"{self.url}/v1", api_key)
 
     def answer(self, asked: Sequence[Conversation]) -> list[Said]:
         """The answers, asked for one after the other."""
@@ -58,7 +59,7 @@ class UrlSpeaker:
         names = plain_names([tool.name for tool in conversation.tools])
         body: JSON = {
             "model": self.model,
-            "messages": [_wire(m, names) for m in _with_ids(conversation.messages)],
+            "messages": _messages(conversation, names),
             "temperature": 0,
             "max_tokens": self._max_new_tokens,
         }
@@ -69,17 +70,6 @@ class UrlSpeaker:
         except _RefusedError as error:
             return unanswered(f"the server refused it: {error.what}")
         return said_of(answer, {sent: name for name, sent in names.items()}, self.url)
-
-    def _first_model(self) -> str:
-        known = self._send(Request(f"{self.url}/v1/models", headers=self._headers))
-        try:
-            return str(known["data"][0]["id"])
-        except (KeyError, IndexError, TypeError):
-            raise ModelError(
-                "the server does not name its models",
-                where=self.url,
-                hint="give --served_model NAME",
-            ) from None
 
     def _post(self, body: JSON) -> Any:
         data = json.dumps(body, ensure_ascii=False).encode()
@@ -167,25 +157,20 @@ def _tool(spec: JSON, function: JSON, names: Mapping[str, str]) -> JSON:
     return {**spec, "function": sent} if "function" in spec else {"type": "function", **sent}
 
 
-def _wire(message: Message, names: Mapping[str, str]) -> JSON:
-    entry = openai_messages([message])[0]
-    for part in (entry, *entry.get("tool_calls", ())):
-        part.pop("loss", None)
-        part.pop("loss_scale", None)
-    if "name" in entry:
-        entry["name"] = names.get(entry["name"], entry["name"])
-    for call in entry.get("tool_calls", ()):
-        function = call["function"]
-        function["name"] = names.get(function["name"], function["name"])
-        if not isinstance(function["arguments"], str):
-            function["arguments"] = dump(function["arguments"])
-    return entry
+def _messages(conversation: Conversation, names: Mapping[str, str]) -> list[JSON]:
+    """The messages as the server takes them, tools under the names that they are sent with."""
+    named = wire(replace(conversation, messages=tuple(_with_ids(conversation.messages))))
+    for message in named:
+        if "name" in message:
+            message["name"] = names.get(message["name"], message["name"])
+        for call in message.get("tool_calls", ()):
+            function = call["function"]
+            function["name"] = names.get(function["name"], function["name"])
+    return named
 
 
 def _with_ids(messages: Sequence[Message]) -> list[Message]:
     """The messages with ids where calls have none: a result answers the first open call."""
-    from dataclasses import replace
-
     open_ids: list[str] = []
     made: list[Message] = []
     for index, message in enumerate(messages):

@@ -76,6 +76,16 @@ def test_each_turn_is_asked_for_after_the_right_ones(suite) -> None:
     assert found.right
     assert found.marks["Rouge-L"] == 1.0
     assert found.group.endswith("rows.jsonl:1")
+    assert found.name == suite.tasks[1].name
+    assert len({task.name for task in suite.tasks}) == 3
+
+
+def test_a_row_that_has_changed_is_another_case(suite, tmp_path) -> None:
+    file = tmp_path / "rows.jsonl"
+    before = [task.name for task in suite.tasks]
+    file.write_text(file.read_text().replace("the tide is low", "the tide is high"))
+    after = [task.name for task in Agent(EvalSettings(dataset=[str(file)])).tasks]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
 
 
 @pytest.mark.parametrize(

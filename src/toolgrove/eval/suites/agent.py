@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolgrove.core.errors import EvalError
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
+from toolgrove.data.canonical import to_row
 from toolgrove.eval.outcome import RIGHT, Outcome, said_message, shown
 from toolgrove.eval.play import Play
 from toolgrove.eval.react_metrics import Step, as_published, matched, mended, react_text, same
@@ -44,8 +47,24 @@ class Agent:
 suites.put(NAME, Agent)
 
 
-def play_turn(where: str, conv: Conversation, index: int) -> Play:
-    """The turn ``index``, asked for after all that stands before it."""
+class _Turn(NamedTuple):
+    """The message ``index`` of the conversation that stands at ``where``."""
+
+    where: str
+    conversation: Conversation
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Place and content: a row that has changed is another case."""
+        said = dump(to_row(replace(self.conversation.until(self.index + 1), extra={})))
+        mark = sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return f"{self.where} turn {self.index} ({mark})"
+
+
+def play_turn(turn: _Turn) -> Play:
+    """The turn, asked for after all that stands before it."""
+    where, conv, index = turn
     asked, wanted = conv.until(index), conv.messages[index]
     said = yield asked
     tools = {tool.name for tool in conv.tools}
@@ -62,7 +81,7 @@ def play_turn(where: str, conv: Conversation, index: int) -> Play:
     return Outcome(
         suite=NAME,
         category=CALLS if wanted.calls else ANSWERS,
-        name=f"{where} turn {index}",
+        name=turn.name,
         marks=marks,
         reason=reason,
         kind=_kind(said.fault, right, calls),
@@ -197,6 +216,6 @@ def _tasks(where: str, conv: Conversation) -> list[Task]:
         if message.role is not Role.ASSISTANT or index == 0 or message.loss is False:
             continue
         category = CALLS if message.calls else ANSWERS
-        name = f"{where} turn {index}"
-        tasks.append(Task(NAME, category, name, size, partial(play_turn, where, conv, index)))
+        turn = _Turn(where, conv, index)
+        tasks.append(Task(NAME, category, turn.name, size, partial(play_turn, turn)))
     return tasks
