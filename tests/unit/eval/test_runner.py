@@ -221,3 +221,21 @@ def test_a_server_has_its_own_dialect(tmp_path) -> None:
 
 def test_no_answer_has_no_calls() -> None:
     assert unanswered("why").reply.calls == ()
+
+
+def test_a_model_on_this_machine_is_measured(llama, tmp_path) -> None:
+    settings = EvalSettings(
+        model=str(llama),
+        template="chatml",
+        agent_template="hermes",
+        suite=["behaviour"],
+        limit=1,
+        max_new_tokens=3,
+        output_dir=tmp_path / "out",
+    )
+    report = run_eval(settings)
+    assert len(report.outcomes) == 7
+    assert report.score("total")["right"].value == 0.0
+    assert all(outcome.reason for outcome in report.outcomes)
+    again = run_eval(settings.model_copy(update={"limit": 2}))
+    assert [o for o in again.outcomes if o in report.outcomes] == report.outcomes
