@@ -115,9 +115,9 @@ def _proven(settings: ProveSettings) -> Proven:
 
 def _dialect(settings: ProveSettings, folder: Path) -> Dialect:
     """The dialect that the flags name, else that of the run, else the folder's own."""
-    from toolgrove.train.run import DIALECT
+    from toolgrove.templates.spoken import FILE
 
-    files = [place / DIALECT for place in (folder, folder.absolute().parent)]
+    files = [place / FILE for place in (folder, folder.absolute().parent)]
     file = next((file for file in files if file.is_file()), None)
     named = settings.template is not None or settings.agent_template is not None
     if named or file is None:

@@ -13,8 +13,8 @@ from toolgrove.core.errors import ModelError, TemplateError
 from toolgrove.core.messages import Conversation, Message, Role, Tool, ToolCall
 from toolgrove.templates.detect import dialect_in
 from toolgrove.templates.dialect import JINJA, Dialect, dialect
+from toolgrove.templates.spoken import FILE
 
-_TRAINED = "dialect.json"
 _KEPT = 64
 _TOOL = Tool(
     {
@@ -78,7 +78,7 @@ def speech_of(told: Speech, places: list[Path]) -> Speech:
     if told.template is not None or told.agent is not None:
         return told
     for place in places:
-        for file in (place / _TRAINED, place.parent / _TRAINED):
+        for file in (place / FILE, place.parent / FILE):
             if file.is_file():
                 return _as_trained(told, file)
     native = told.dialect()

@@ -9,13 +9,13 @@ import zipfile
 from pathlib import Path
 
 from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.templates.spoken import FILE as DIALECT
 from toolgrove.train.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
 RECIPE = "recipe.yaml"
 METRICS = "metrics.jsonl"
-DIALECT = "dialect.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 _STATE = ("trainer_state.json", "scheduler.pt")

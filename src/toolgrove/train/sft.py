@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.templates.spoken import FILE as DIALECT
+from toolgrove.templates.spoken import spoken
 from toolgrove.train.parallel import Kind, parallel_of
 from toolgrove.train.prepare import prepare, show_sample
 from toolgrove.train.ranks import agreed_folder, local_ranks, rank, ranks
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.run import (
-    DIALECT,
     METRICS,
     RECIPE,
     checkpoint_to_resume,
@@ -316,24 +317,18 @@ def _feed(job: Job, model: Loss, data: Data) -> Feed:
 
 def _write_dialect(settings: SftSettings, dialect: Dialect, run: Path) -> None:
     """Writes the dialect; a resumed run must speak the one it began with."""
-    spoken = {
-        "chat_template": dialect.chat_name,
-        "agent_template": dialect.agent_name,
-        "options": dict(dialect.options),
-        "today": dialect.today.isoformat(),
-        "fingerprint": dialect.fingerprint(),
-    }
+    told = spoken(dialect)
     file = run / DIALECT
     if file.is_file() and (settings.resume or settings.resume_from_checkpoint):
         before = json.loads(file.read_text(encoding="utf-8"))
-        if before.get("fingerprint") != spoken["fingerprint"]:
+        if before.get("fingerprint") != told["fingerprint"]:
             raise ConfigError(
                 "the run began in another dialect"
                 f" ({before.get('chat_template')}, {before.get('agent_template')})",
                 where=str(file),
                 hint=f"go on with its own recipe: -c {run / RECIPE} --resume true",
             )
-    file.write_text(json.dumps(spoken, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_run(job: Job, resolved: Mapping[str, Any]) -> None:
