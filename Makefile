@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 SLOW_STAMP := $(VENV)/.installed-slow
-EXTRAS := train,serve,agent,studio,eval,grammar,quant,dev
+EXTRAS := train,serve,agent,studio,eval,export,grammar,quant,dev
 SLOW_EXTRAS := deepspeed,ray
 BENCH_FLAGS ?=
 # Waiting threads sleep instead of spinning: on a busy machine that is several times faster.
@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= passive
 export GOMP_SPINCOUNT ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format docs bench-setup bench clean
+.PHONY: help venv demo test test-slow test-vllm lint format docs bench-setup bench clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ $(SLOW_STAMP): $(STAMP)
 
 test-slow: $(SLOW_STAMP) ## the slow tests: distributed runs, kills, long trainings
 	@$(BIN)/python -m pytest -m slow
+
+test-vllm: $(STAMP) ## the serving suite on vLLM (its own environment, 3.5 GB, made once)
+	@$(BIN)/python scripts/vllm_stage.py
 
 lint: $(STAMP) ## format, lint, types, layers
 	@$(BIN)/ruff format --check .

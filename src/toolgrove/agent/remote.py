@@ -62,7 +62,7 @@ class RemoteModel:
     def stream(self, conv: Conversation, room: int | None = None) -> Iterator[Delta | Said]:
         """The reply. ModelError when the server does not answer, or refuses."""
         if self.agent is None or not conv.tools:
-            yield from _Answer(conv).read(self._events(self._body(conv, room)))
+            yield from Answer(conv).read(self._events(self._body(conv, room)))
         else:
             yield from self._as_text(conv, room)
 
@@ -77,7 +77,7 @@ class RemoteModel:
         body["stop"] = [*stops, *body.get("stop", ())]
         raw = Said(Reply(None, ""))
         said: list[str] = []
-        for event in _Answer(conv).read(self._events(body)):
+        for event in Answer(conv).read(self._events(body)):
             if isinstance(event, Said):
                 raw = event
             elif event.kind is DeltaKind.TEXT:
@@ -204,7 +204,7 @@ def _as_chunk(answer: Any) -> JSON:
     return {"choices": [choice], "usage": whole.get("usage")}
 
 
-class _Answer:
+class Answer:
     """An answer that is put together from chunks."""
 
     def __init__(self, conv: Conversation) -> None:

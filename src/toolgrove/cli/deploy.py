@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +15,9 @@ from toolgrove.core.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from toolgrove.encoding.tokenizer import Tokenizer
+    from toolgrove.engine.backends import Backend
     from toolgrove.engine.live import LiveEngine
+    from toolgrove.serve.guard import Limits
     from toolgrove.serve.record import Recorder
     from toolgrove.serve.served import Defaults, Model
     from toolgrove.serve.speech import Speech
@@ -29,8 +30,19 @@ _log = logging.getLogger(__name__)
 class DeploySettings(DialectSettings):
     """Which model to serve, where, and what to let in."""
 
-    infer_backend: Literal["auto", "local", "scripted"] = "auto"
-    """What generates: local (transformers), scripted (replies of a file, no model needed)."""
+    infer_backend: Literal["auto", "local", "vllm", "openvino", "remote", "scripted"] = "auto"
+    """What generates: local (transformers), vllm (here, or the server at --url), openvino, remote
+    (requests go on to the API at --url), scripted (replies of a file, no model needed); auto: what
+    is installed."""
+
+    url: str | None = None
+    """For vllm and remote: the server's address, as http://localhost:8000."""
+
+    remote_key: str | None = None
+    """The key that the server at --url asks for."""
+
+    engine_options: dict[str, Any] = {}
+    """Settings of vLLM's or OpenVINO's own, as tensor_parallel_size=2."""
 
     adapters: list[str] = []
     """LoRA adapters, as FOLDER or NAME=FOLDER, each served under its own name."""
@@ -89,7 +101,6 @@ class DeploySettings(DialectSettings):
 
 def run(settings: DeploySettings) -> int:
     """Serves until it is told to stop."""
-    from toolgrove.serve.app import make_app
     from toolgrove.serve.guard import Limits
     from toolgrove.serve.run import Place, serve
 
@@ -103,9 +114,35 @@ def run(settings: DeploySettings) -> int:
         cors_origins=tuple(settings.cors_origins),
         local=local,
     )
-    app = make_app(_served(settings), limits, _recorder(settings))
+    app = _app(settings, limits)
     print(f"http://{settings.host}:{settings.port}/v1", file=sys.stderr, flush=True)
     return serve(app, Place(settings.host, settings.port, settings.shutdown_s))
+
+
+def _app(settings: DeploySettings, limits: Limits) -> Any:
+    from toolgrove.serve.app import make_app
+
+    if settings.infer_backend == "remote" or (settings.infer_backend == "auto" and settings.url):
+        from toolgrove.agent.remote import first_model
+        from toolgrove.engine.http import address_of
+        from toolgrove.serve.proxy import There, make_proxy
+
+        if settings.adapters:
+            raise ConfigError("a remote API has no adapters of ours")
+        if settings.url is None:
+            raise ConfigError("where is the remote API?", hint="--url http://host:8000/v1")
+        address = address_of(settings.url, settings.remote_key)
+        name = settings.model or first_model(f"{address.url}/v1", settings.remote_key)
+        there = There(address, name)
+        _log.info("requests go on to %s, as %s", address.url, name)
+        return make_proxy(there, limits, _recorder(settings), settings.served_model_name)
+    return make_app(_served(settings), limits, _recorder(settings))
+
+
+def _asked(settings: DeploySettings, name: str) -> Backend:
+    from toolgrove.engine.backends import Backend
+
+    return Backend(name, settings.url, settings.remote_key, settings.engine_options)
 
 
 def _served(settings: DeploySettings) -> Any:
@@ -118,8 +155,12 @@ def _served(settings: DeploySettings) -> Any:
     adapters = dict(_named(adapter) for adapter in settings.adapters)
     base = _base(settings, folder, told)
     engine, tokenizer = (
-        _scripted(settings, base) if backend == "scripted" else _local(settings, folder, adapters)
+        _scripted(settings, base)
+        if backend == "scripted"
+        else _engine(settings, backend, folder, adapters)
     )
+    if not engine.holds_grammars and backend != "scripted":
+        _log.warning("this engine holds no reply to a grammar: tool_choice and --strict are wishes")
     scheduler = Scheduler(engine, settings.max_running, settings.max_waiting)
     served = Served(tokenizer, scheduler, base, _defaults(settings, folder), settings.strict)
     _tell(backend, base)
@@ -133,14 +174,12 @@ def _served(settings: DeploySettings) -> Any:
 
 def _backend(settings: DeploySettings) -> str:
     backend = settings.infer_backend
-    if backend == "auto":
-        backend = "scripted" if settings.script is not None else "local"
+    if backend == "auto" and settings.script is not None:
+        backend = "scripted"
     if backend == "scripted" and settings.script is None:
         raise ConfigError("no script to play", hint="--script FILE, a JSON list of replies")
     if backend != "scripted" and settings.script is not None:
         raise ConfigError("--script belongs to --infer_backend scripted")
-    if backend == "local" and find_spec("torch") is None:
-        raise ConfigError('"torch" is not installed', hint="pip install 'toolgrove[train]'")
     return backend
 
 
@@ -204,16 +243,17 @@ def _scripted(settings: DeploySettings, base: Model) -> tuple[LiveEngine, Tokeni
     return ScriptedLive(replies, tokenizer), tokenizer
 
 
-def _local(
-    settings: DeploySettings, folder: Path | None, adapters: dict[str, Path]
+def _engine(
+    settings: DeploySettings, name: str, folder: Path | None, adapters: dict[str, Path]
 ) -> tuple[LiveEngine, Tokenizer]:
-    from toolgrove.engine.live_local import LocalLive
-    from toolgrove.engine.local import LocalEngine
+    from toolgrove.engine.backends import chosen, live_engine
 
     if folder is None:
         raise ModelError("no model to serve", hint="give --model FOLDER")
-    engine = LocalEngine.load(folder, adapters, dtype=settings.torch_dtype)
-    return LocalLive(engine, round(settings.prefix_cache_mb * _MB)), engine.tok
+    backend = chosen(_asked(settings, name), folder, bool(adapters))
+    return live_engine(
+        backend, folder, adapters, settings.torch_dtype, round(settings.prefix_cache_mb * _MB)
+    )
 
 
 def _defaults(settings: DeploySettings, folder: Path | None) -> Defaults:

@@ -29,9 +29,10 @@ class InferSettings(RowsSettings):
     adapters: list[str] = []
     """Folders of LoRA adapters to put on the model; the first one is used."""
 
-    infer_backend: Literal["auto", "local", "remote", "scripted"] = "auto"
-    """What generates: local (transformers), remote (the server at --url), scripted (replies of a
-    file, no model needed)."""
+    infer_backend: Literal["auto", "local", "vllm", "openvino", "remote", "scripted"] = "auto"
+    """What generates: local (transformers), vllm (here, or the server at --url, fed token ids),
+    openvino, remote (the server at --url, in its own dialect), scripted (replies of a file, no
+    model needed); auto: what is installed."""
 
     url: str | None = None
     """An OpenAI-compatible server, such as http://localhost:8000/v1. It writes and reads calls by
@@ -42,6 +43,9 @@ class InferSettings(RowsSettings):
 
     api_key: str | None = None
     """What the server wants to see as a bearer token."""
+
+    engine_options: dict[str, Any] = {}
+    """Settings of vLLM's or OpenVINO's own, as tensor_parallel_size=2."""
 
     script: str | None = None
     """For scripted: a JSON list of raw model replies, played in order."""
@@ -155,7 +159,11 @@ def _load(settings: InferSettings) -> Model:
         name = settings.served_model or first_model(url, settings.api_key)
         agent = settings.agent_template
         return RemoteModel(url, name, settings.api_key, sampling, agent)
-    return _scripted(settings, sampling) if backend == "scripted" else _local(settings, sampling)
+    if backend == "scripted":
+        return _scripted(settings, sampling)
+    if backend == "local":
+        return _local(settings, sampling)
+    return _elsewhere(settings, sampling, backend)
 
 
 def _backend(settings: InferSettings) -> str:
@@ -167,11 +175,11 @@ def _backend(settings: InferSettings) -> str:
     if backend == "scripted" and settings.script is None:
         raise ConfigError("no script to play", hint="--script FILE, a JSON list of replies")
     for name, value, fits in (
-        ("url", settings.url, backend == "remote"),
+        ("url", settings.url, backend in ("remote", "vllm")),
         ("script", settings.script, backend == "scripted"),
         ("model", settings.model, backend != "remote"),
         ("template", settings.template, backend != "remote"),
-        ("adapters", settings.adapters or None, backend == "local"),
+        ("adapters", settings.adapters or None, backend in ("local", "vllm")),
     ):
         if value is not None and not fits:
             raise ConfigError(f"--{name} has no meaning with --infer_backend {backend}")
@@ -229,6 +237,26 @@ def _local(settings: InferSettings, sampling: Sampling) -> EngineModel:
         kept or engine,
         dialect,
         engine.tok,
+        sampling,
+        unlisted=bool(settings.stop_words),
+        strict=settings.strict,
+    )
+
+
+def _elsewhere(settings: InferSettings, sampling: Sampling, name: str) -> EngineModel:
+    """vLLM or OpenVINO, fed token ids."""
+    from toolgrove.agent.model import EngineModel
+    from toolgrove.engine.backends import Backend, chosen, engine
+    from toolgrove.models.load import fetch_model
+
+    folder = fetch_model(_base(settings))
+    adapters = {Path(path).name: Path(path) for path in settings.adapters}
+    asked = Backend(name, settings.url, settings.api_key, settings.engine_options)
+    made, tok = engine(chosen(asked, folder, bool(adapters)), folder, adapters)
+    return EngineModel(
+        made,
+        _dialect(settings, folder),
+        tok,
         sampling,
         unlisted=bool(settings.stop_words),
         strict=settings.strict,

@@ -46,6 +46,13 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def has_gpu() -> bool:
+    """Whether there is a CUDA device."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def place(dtype: DType | str = DType.AUTO, device: torch.device | None = None) -> Placement:
     """The device and format to use: what was asked for, or for ``auto`` what a probe finds best."""
     import torch

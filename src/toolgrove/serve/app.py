@@ -49,7 +49,7 @@ def make_app(served: Served, limits: Limits, recorder: Recorder | None = None) -
     metrics = Metrics(served.scheduler)
     desk = Desk(served, limits.timeout_s, metrics, recorder)
     app = FastAPI(title="Toolgrove", lifespan=running, docs_url=None, redoc_url=None)
-    _errors(app)
+    add_errors(app)
     _models(app, served)
     _answers(app, desk)
     _tokens(app, served)
@@ -65,7 +65,9 @@ def make_app(served: Served, limits: Limits, recorder: Recorder | None = None) -
     return app
 
 
-def _errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
+    """Whatever goes wrong is told in OpenAI's words."""
+
     async def refused(_http: Request, error: Exception) -> Response:
         refusal = _as_refusal(error)
         headers = {"Retry-After": "1"} if refusal.status == 429 else None

@@ -13,7 +13,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 class Metrics:
     """Counters of one server; two servers in one process share nothing."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler | None = None) -> None:
         self._registry = CollectorRegistry()
         home = self._registry
         self._requests = Counter(
@@ -33,6 +33,8 @@ class Metrics:
             "toolgrove_request_seconds", "Time of a whole request.", ["path"], buckets=_SECONDS,
             registry=home,
         )  # fmt: skip
+        if scheduler is None:
+            return
         running = Gauge("toolgrove_running", "Replies that are going on.", registry=home)
         running.set_function(lambda: scheduler.load.running)
         waiting = Gauge("toolgrove_waiting", "Jobs that wait.", registry=home)
