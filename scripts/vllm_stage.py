@@ -1,7 +1,7 @@
 """``make test-vllm``: the serving suite on vLLM's CPU build, which gets an environment of its own.
 
 Builds ``.vllm`` (3.5 GB, once), starts vLLM's server on a model with a template of ours, and runs
-tests/vllm against ``toolgrove deploy --infer_backend vllm``: through that server and in process.
+tests/on_vllm against ``toolgrove deploy --infer_backend vllm``: through that server and in process.
 Then compares field by field with vLLM's own answers (``scripts/compare_vllm.py``).
 """
 
@@ -79,9 +79,9 @@ def exported(model: str) -> Path:
 
 
 def suite(url: str) -> int:
-    """tests/vllm against a server of ours."""
+    """tests/on_vllm against a server of ours."""
     env = {**os.environ, "TOOLGROVE_TEST_URL": url}
-    return subprocess.run([sys.executable, "-m", "pytest", "tests/vllm"], env=env).returncode
+    return subprocess.run([sys.executable, "-m", "pytest", "tests/on_vllm"], env=env).returncode
 
 
 def compare(ours: str, theirs: str) -> int:

@@ -34,6 +34,7 @@ COMMANDS = {
         "Chat with an agent whose tools run, or answer a data set.", "InferSettings", "dataset"
     ),
     "deploy": Command("Serve a model over OpenAI's API.", "DeploySettings"),
+    "export": Command("Write a model for other programs, checked.", "ExportSettings", "dataset"),
     "eval": Command("Measure how well a model calls tools.", "EvalCommand"),
     "check": Command("Say what is wrong with data, and mend it.", "CheckSettings", "dataset"),
     "render": Command("Write rows as a model reads them.", "RenderSettings", "dataset"),
@@ -54,14 +55,18 @@ EXTRAS = {
     "gguf": "train",
     "matplotlib": "train",
     "mcp": "agent",
+    "openvino_genai": "openvino",
     "peft": "train",
     "prometheus_client": "serve",
     "prompt_toolkit": "agent",
     "pyarrow": "train",
     "safetensors": "train",
+    "sentencepiece": "export",
     "torch": "train",
+    "torchao": "quant-cpu",
     "transformers": "train",
     "uvicorn": "serve",
+    "vllm": "vllm",
     "xgrammar": "grammar",
 }
 """Which extra brings a library that a small install lacks."""

@@ -27,7 +27,7 @@ TOKENIZER_FILES = (
 """What a model folder holds beside its weights and config, where the model has it."""
 
 _CHECK_TOKENS = 24
-_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
 """How far the sum in float32 may be from base plus adapter, in spreads of the logits."""
 
 
@@ -99,31 +99,31 @@ def _write_merged(base: Path, adapter: Path, work: Path) -> float:
     from toolgrove.models.load import load_model
     from toolgrove.models.quiet import quiet_transformers
 
-    stored = _stored_dtype(base)
+    stored = stored_dtype(base)
     known = read_base(adapter)
     held = known.quantization if known else None
     plain: Any = load_model(base, torch.float32, quantization=held)
     check_base(plain, adapter)
     tuned: Any = put_adapter(_written_out(plain) if held else plain, adapter)
-    ids = _some_ids(int(tuned.config.vocab_size))
+    ids = some_ids(int(tuned.config.vocab_size))
     with torch.no_grad():
         before = tuned(input_ids=ids).logits
         with quiet_transformers():
             merged: Any = tuned.merge_and_unload()
-            exact = _spreads(merged(input_ids=ids).logits, before)
+            exact = spreads(merged(input_ids=ids).logits, before)
             merged.to(stored).save_pretrained(work)
         written: Any = load_model(work, torch.float32)
         after = written(input_ids=ids).logits
     weights = written.state_dict()
     whole = all(torch.equal(w.float(), weights[name]) for name, w in merged.state_dict().items())
-    if not (exact <= _TOLERANCE and whole):
+    if not (exact <= TOLERANCE and whole):
         what = f"by {exact:.3g}" if whole else "in what was written"
         raise ModelError(
             f"the merged model differs from base plus adapter {what}",
             where=str(adapter),
             hint="nothing was written; was the adapter trained on this very base model?",
         )
-    return _spreads(after, before)
+    return spreads(after, before)
 
 
 def _written_out(model: Any) -> Any:
@@ -136,12 +136,13 @@ def _written_out(model: Any) -> Any:
     return plain
 
 
-def _spreads(logits: torch.Tensor, reference: torch.Tensor) -> float:
+def spreads(logits: torch.Tensor, reference: torch.Tensor) -> float:
     """The largest difference of a logit, in standard deviations of the reference."""
     return float((logits - reference).abs().max() / reference.std().clamp_min(1e-6))
 
 
-def _stored_dtype(base: Path) -> torch.dtype:
+def stored_dtype(base: Path) -> torch.dtype:
+    """The number format that a model folder's weights are stored in."""
     import torch
     from transformers import AutoConfig
 
@@ -149,7 +150,7 @@ def _stored_dtype(base: Path) -> torch.dtype:
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
-def _some_ids(vocabulary: int) -> torch.Tensor:
+def some_ids(vocabulary: int) -> torch.Tensor:
     """A fixed handful of token ids from all over the vocabulary."""
     import torch
 
