@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -104,17 +103,6 @@ def engine(
     return KeptPrompts(live, next(iter(adapters), None)), tok
 
 
-def context_of(folder: Path) -> int:
-    """The most tokens that a model folder says a prompt and its reply may have together."""
-    file = folder / "config.json"
-    try:
-        config: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot be read: {error}", where=str(file)) from None
-    inner = config.get("text_config") or config
-    return int(inner.get("max_position_embeddings") or 1 << 20)
-
-
 def _made(backend: Backend, folder: Path, tok: Tokenizer, adapters: bool) -> LiveEngine:
     if backend.name == "openvino":
         from toolgrove.engine.openvino_live import OpenVinoLive, weights_for
@@ -126,6 +114,8 @@ def _made(backend: Backend, folder: Path, tok: Tokenizer, adapters: bool) -> Liv
                 where=str(folder),
                 hint="toolgrove export --to_gguf true --gguf_type f16 writes one",
             )
+        from toolgrove.models.load import context_of
+
         return OpenVinoLive(weights, tok, context_of(folder), backend.options)
     if backend.url:
         from toolgrove.engine.http import address_of

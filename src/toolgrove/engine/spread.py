@@ -62,10 +62,9 @@ class SpreadEngine:
     @property
     def context(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
-        from transformers import AutoConfig
+        from toolgrove.models.load import context_of
 
-        config = AutoConfig.from_pretrained(self._held.folder)
-        return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+        return context_of(self._held.folder)
 
     def close(self) -> None:
         """Ends the processes; a later batch would start them anew."""

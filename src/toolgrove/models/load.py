@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -80,6 +81,17 @@ def load_model(
     elif device is not None:
         model.to(device)
     return model.eval()
+
+
+def context_of(folder: Path) -> int:
+    """The most tokens that a model folder says a prompt and its reply may have together."""
+    file = folder / "config.json"
+    try:
+        config: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}", where=str(file)) from None
+    inner = config.get("text_config") or config
+    return int(inner.get("max_position_embeddings") or 1 << 20)
 
 
 def _local(folder: Path, spec: str) -> Path:
