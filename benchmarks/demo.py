@@ -68,13 +68,16 @@ def measured(report: dict[str, Any]) -> list[dict[str, Any]]:
         )
     for when in (name for name in WHEN if name in report):
         for score in report[when]["scores"]:
-            right = score["arguments"]
+            right = score.get("arguments", score["right"])
+            name = score["category"]
+            if name == "total" and score["suite"] != "bfcl":
+                name = f"{score['suite']} total"
             entries.append(
                 {
-                    "name": f"demo, {score['category']}, {WHEN[when]}",
+                    "name": f"demo, {name}, {WHEN[when]}",
                     "share": round(right["share"], 4),
                     "unit": "share of right calls",
-                    "conditions": f"{score['cases']} cases, 95 % interval (Wilson) "
+                    "conditions": f"{score['cases']} cases, 95 % interval "
                     f"{right['low']:.3f} to {right['high']:.3f}; {conditions()}",
                 }
             )

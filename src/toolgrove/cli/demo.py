@@ -16,7 +16,8 @@ from toolgrove.config.settings import Settings, dump_recipe
 from toolgrove.core.errors import ConfigError
 from toolgrove.core.messages import JSON
 from toolgrove.eval.curve import Point
-from toolgrove.eval.measures import in_words
+from toolgrove.eval.measures import TOTAL, in_words
+from toolgrove.eval.outcome import RIGHT
 from toolgrove.eval.practice import PracticeSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from toolgrove.train.recipe import SftSettings
 
 EVALUATION = ("simple_python", "multiple")
-"""The categories that are measured; training rows are kept apart from all of their cases."""
+"""The categories that are measured with many cases; training rows are kept apart from all of their
+cases, and from the few that are drawn of the others."""
 
 BEFORE, AFTER, FREE = "before", "after", "free"
 """The stages that measure, and their folders; in ``FREE`` calls are not held to schemas."""
@@ -96,6 +98,12 @@ class DemoSettings(Settings):
 
     multiple: int = Field(default=80, ge=1, le=200)
     """How many cases with several tools are evaluated."""
+
+    others: int = Field(default=3, ge=0)
+    """How many cases of each other category of one turn are evaluated; 0 leaves them out."""
+
+    behaviour: int = Field(default=4, ge=0)
+    """How many cases of each kind of behaviour are evaluated; 0 leaves them out."""
 
     evaluation_seed: int = 42
     """Seed that draws the evaluation cases."""
@@ -180,10 +188,14 @@ class _Demo:
     def _write_rows(self, benchmark: Path) -> None:
         from toolgrove.eval.bfcl import load_cases, load_checker
         from toolgrove.eval.practice import practice
+        from toolgrove.eval.suites.bfcl import chosen_categories
 
         given = self.settings.practice
         cases: list[Case] = [c for name in given.categories for c in load_cases(benchmark, name)]
         evaluation = [case for name in EVALUATION for case in load_cases(benchmark, name)]
+        for other in chosen_categories(_others(self.settings)):
+            drawn = load_cases(benchmark, other.category)
+            evaluation += other.draw(drawn, self.settings.evaluation_seed)
         made = practice(cases, evaluation, load_checker(benchmark), given)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
         self.dataset.write_text("".join(lines), encoding="utf-8")
@@ -200,6 +212,11 @@ class _Demo:
 
         settings = self.settings
         counts = {"simple_python": settings.simple_python, "multiple": settings.multiple}
+        chosen = [kind if settings.full else f"{kind}#{counts[kind]}" for kind in EVALUATION]
+        suites = ["bfcl"]
+        if stage != FREE:
+            chosen += _others(settings)
+            suites += ["behaviour"] if settings.behaviour else []
         name = f"evaluation {stage}" + (" (all cases)" if settings.full else "")
         with self.stages.stage(name, WORDS[stage]) as todo:
             report = run_eval(
@@ -207,9 +224,9 @@ class _Demo:
                     model=model,
                     template=settings.template,
                     agent_template=settings.agent_template,
-                    categories=[
-                        kind if settings.full else f"{kind}#{counts[kind]}" for kind in EVALUATION
-                    ],
+                    suite=suites,
+                    categories=chosen,
+                    limit=settings.behaviour or None,
                     seed=settings.evaluation_seed,
                     max_new_tokens=settings.max_new_tokens,
                     strict=stage != FREE,
@@ -294,7 +311,10 @@ class _Demo:
                 for name, spent in self.stages.spent.items()
             ),
             Fact("peak memory", f"{self.stages.peak_memory_mb} MB"),
-            Fact("kept apart", "no training row shares a function or question with the evaluation"),
+            Fact(
+                "kept apart",
+                "no training row shares a function or question with the BFCL evaluation",
+            ),
         ]
         title = "A model learns to call tools"
         found = {name: report for name, report in measured._asdict().items() if report is not None}
@@ -308,13 +328,16 @@ class _Demo:
 
     def tell(self, measured: Measured) -> None:
         """Prints what came out, and what to do next."""
-        for found in measured.after.scores:
-            was = in_words(measured.before.score(found.category)["arguments"])
-            now = in_words(found["arguments"])
-            print(f"{found.category}: right calls {was} before, {now} after")
-            if measured.free is not None:
-                free = in_words(measured.free.score(found.category)["arguments"])
-                print(f"  after, with calls that are not held to their schemas: {free}")
+        before, after, free = measured
+        for name in EVALUATION:
+            was, now = (in_words(report.score(name)["arguments"]) for report in (before, after))
+            print(f"{name}: right calls {was} before, {now} after")
+            if free is not None:
+                found = in_words(free.score(name)["arguments"])
+                print(f"  after, with calls that are not held to their schemas: {found}")
+        for suite in dict.fromkeys(score.suite for score in after.scores):
+            was, now = (in_words(report.score(TOTAL, suite)[RIGHT]) for report in (before, after))
+            print(f"{suite}, all categories: right {was} before, {now} after")
         speak = (
             f"--template {self.settings.template} --agent_template {self.settings.agent_template}"
         )
@@ -340,8 +363,18 @@ def losses_of(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
 def _identity(settings: DemoSettings) -> JSON:
     """What decides the training; how many cases are evaluated may change from run to run."""
     return settings.model_dump(
-        mode="json", exclude={"output_dir", "full", "free", "simple_python", "multiple"}
+        mode="json",
+        exclude={"output_dir", "full", "free", "simple_python", "multiple", "behaviour"},
     )
+
+
+def _others(settings: DemoSettings) -> list[str]:
+    """The other categories of one turn, with how many cases of each."""
+    from toolgrove.eval.suites.bfcl import GROUPS
+
+    if not settings.others:
+        return []
+    return [f"{name}#{settings.others}" for name in GROUPS["ast"] if name not in EVALUATION]
 
 
 def _write(file: Path, text: str) -> None:
