@@ -19,10 +19,12 @@ from toolgrove.eval.curve import Point
 from toolgrove.eval.measures import TOTAL, in_words
 from toolgrove.eval.outcome import RIGHT
 from toolgrove.eval.practice import PracticeSettings
+from toolgrove.models.threads import usable_cores
 
 if TYPE_CHECKING:
     from toolgrove.eval.cases import Case
     from toolgrove.eval.runner import Report
+    from toolgrove.eval.settings import EvalSettings
     from toolgrove.train.recipe import SftSettings
 
 EVALUATION = ("simple_python", "multiple")
@@ -31,6 +33,9 @@ cases, and from the few that are drawn of the others."""
 
 BEFORE, AFTER, FREE = "before", "after", "free"
 """The stages that measure, and their folders; in ``FREE`` calls are not held to schemas."""
+
+BATCH = 128
+"""How many cases are asked at once."""
 
 WORDS = {
     BEFORE: "evaluating before the training",
@@ -99,10 +104,10 @@ class DemoSettings(Settings):
     multiple: int = Field(default=80, ge=1, le=200)
     """How many cases with several tools are evaluated."""
 
-    others: int = Field(default=3, ge=0)
+    others: int = Field(default=2, ge=0)
     """How many cases of each other category of one turn are evaluated; 0 leaves them out."""
 
-    behaviour: int = Field(default=4, ge=0)
+    behaviour: int = Field(default=2, ge=0)
     """How many cases of each kind of behaviour are evaluated; 0 leaves them out."""
 
     evaluation_seed: int = 42
@@ -110,6 +115,9 @@ class DemoSettings(Settings):
 
     max_new_tokens: int = Field(default=96, ge=1)
     """Longest reply in the evaluation, in tokens."""
+
+    processes: int | None = Field(default=None, ge=1)
+    """How many processes share the cases; left out, two where there are two cores."""
 
     practice: PracticeSettings = PracticeSettings()
     """Which cases become training rows, and how."""
@@ -208,6 +216,16 @@ class _Demo:
         Calls are held to their tools' schemas, but in the stage ``FREE``.
         """
         from toolgrove.eval.runner import run_eval, table
+
+        name = f"evaluation {stage}" + (" (all cases)" if self.settings.full else "")
+        with self.stages.stage(name, WORDS[stage]) as todo:
+            report = run_eval(self._measuring(stage, model))
+            if todo:
+                self.console.print(table(report))
+        gc.collect()
+        return report
+
+    def _measuring(self, stage: str, model: str) -> EvalSettings:
         from toolgrove.eval.settings import EvalSettings
 
         settings = self.settings
@@ -217,26 +235,20 @@ class _Demo:
         if stage != FREE:
             chosen += _others(settings)
             suites += ["behaviour"] if settings.behaviour else []
-        name = f"evaluation {stage}" + (" (all cases)" if settings.full else "")
-        with self.stages.stage(name, WORDS[stage]) as todo:
-            report = run_eval(
-                EvalSettings(
-                    model=model,
-                    template=settings.template,
-                    agent_template=settings.agent_template,
-                    suite=suites,
-                    categories=chosen,
-                    limit=settings.behaviour or None,
-                    seed=settings.evaluation_seed,
-                    max_new_tokens=settings.max_new_tokens,
-                    strict=stage != FREE,
-                    output_dir=self.home / stage,
-                )
-            )
-            if todo:
-                self.console.print(table(report))
-        gc.collect()
-        return report
+        return EvalSettings(
+            model=model,
+            template=settings.template,
+            agent_template=settings.agent_template,
+            suite=suites,
+            categories=chosen,
+            limit=settings.behaviour or None,
+            seed=settings.evaluation_seed,
+            max_new_tokens=settings.max_new_tokens,
+            strict=stage != FREE,
+            processes=settings.processes or min(2, usable_cores()),
+            batch_size=BATCH,
+            output_dir=self.home / stage,
+        )
 
     def train(self) -> bool:
         """Fine-tunes; False when it was interrupted."""
@@ -364,7 +376,10 @@ def _identity(settings: DemoSettings) -> JSON:
     """What decides the training; how many cases are evaluated may change from run to run."""
     return settings.model_dump(
         mode="json",
-        exclude={"output_dir", "full", "free", "simple_python", "multiple", "behaviour"},
+        exclude={
+            *("output_dir", "full", "free", "processes"),
+            *("simple_python", "multiple", "behaviour"),
+        },
     )
 
 

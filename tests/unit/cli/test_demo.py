@@ -59,7 +59,7 @@ def test_losses_of_training_lines_only() -> None:
 
 def test_every_other_category_is_measured_a_little() -> None:
     assert len(_others(DemoSettings())) == 11
-    assert "live_multiple#3" in _others(DemoSettings())
+    assert "live_multiple#2" in _others(DemoSettings())
     assert _others(DemoSettings(others=0)) == []
 
 
