@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from toolgrove.train.layout import Layout, Rectangle
+from toolgrove.train.layout import Layout, Rectangle, Share
+from toolgrove.train.side_by_side import for_all
 
 _forward: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -18,7 +19,7 @@ LARGEST_TRIANGLE = 256
 """Tokens of a triangle that is computed as a square."""
 
 PAIRS_AT_ONCE = 1 << 20
-"""Pairs of tokens, of all heads, whose shares of attention are in memory at a time."""
+"""Pairs of tokens, of all heads, whose attention a thread has in its cache at a time."""
 
 
 def fused_attention(
@@ -56,15 +57,15 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         folded, key, value, out, norm, sinks = ctx.saved_tensors
-        grad = _fold(gradients[0], key.shape[1]).float()
-        states = [state.float() for state in (folded, key, value, out)]
+        grad = _fold(gradients[0], key.shape[1])
         with _products_in(key.dtype):
-            grads = _gradients(grad, states, norm, *ctx.how)
+            grads = _gradients(grad, (folded, key, value, out), norm, *ctx.how)
         of_query, of_key, of_value = (part.to(key.dtype) for part in grads)
         of_sinks = None
         if sinks is not None:
             share = torch.exp(_of_heads(sinks, norm) - norm)
-            of_sinks = -(share * (grad * states[3]).sum(-1)).sum(1).flatten().to(sinks.dtype)
+            lost = -(share * (grad.float() * out.float()).sum(-1))
+            of_sinks = lost.sum(1).flatten().to(sinks.dtype)
         return None, _unfold(of_query).transpose(1, 2), of_key, of_value, of_sinks
 
 
@@ -72,40 +73,68 @@ def _compute(
     folded: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float
 ) -> tuple[Tensor, Tensor]:
     """The attention in float32, folded, and its normalizers [key heads, tokens, group]."""
-    groups = folded.shape[2]
     out = torch.empty(folded.shape, dtype=torch.float32)
     norm = torch.empty(folded.shape[:3], dtype=torch.float32)
-    for start, end in layout.triangles:
+
+    def work(share: Share) -> None:
+        _attend((folded, key, value), (out, norm), share, scale)
+
+    for_all(work, layout.shares(torch.get_num_threads()))
+    return out, norm
+
+
+def _attend(
+    states: tuple[Tensor, Tensor, Tensor], into: tuple[Tensor, Tensor], share: Share, scale: float
+) -> None:
+    """Writes the attention of a share's queries, and their normalizers."""
+    (folded, key, value), (out, norm) = states, into
+    groups = folded.shape[2]
+    for start, end in share.triangles:
         keys, values = (state[:, :, start:end].expand(groups, -1, -1, -1) for state in (key, value))
         part, own = _forward(_by_group(folded, start, end), keys, values, 0.0, True, scale=scale)
         out[:, start:end] = part.permute(1, 2, 0, 3)
         norm[:, start:end] = own.permute(1, 2, 0)
-    for start, end, first, last in layout.rectangles:
+    for start, end, first, last in share.rectangles:
         keys, values = key[:, :, first:last], value[:, :, first:last]
         part, own = _forward(_flat(folded, start, end), keys, values, 0.0, False, scale=scale)
         before, own = norm[:, start:end], own.view(-1, end - start, groups)
-        share = torch.sigmoid(own - before).unsqueeze(-1)
-        out[:, start:end].lerp_(part.view(out[:, start:end].shape).float(), share)
+        weight = torch.sigmoid(own - before).unsqueeze(-1)
+        out[:, start:end].lerp_(part.view(out[:, start:end].shape).float(), weight)
         before.copy_(torch.logaddexp(before, own))
-    return out, norm
 
 
 def _gradients(
-    grad: Tensor, states: list[Tensor], norm: Tensor, layout: Layout, scale: float
+    grad: Tensor, states: Sequence[Tensor], norm: Tensor, layout: Layout, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for the folded queries, the keys and the values, all in float32."""
     folded, key, value, out = states
-    parts = _Parts(folded, key[0], value[0], grad, norm, (grad * out).sum(-1))
-    sums = _Sums(torch.zeros_like(folded), torch.zeros_like(key[0]), torch.zeros_like(value[0]))
-    halves = (part for start, end in layout.triangles for part in _halved(start, end))
-    for part in chain(halves, layout.rectangles):
-        _add(parts, sums, part, scale)
-    return sums.query.mul_(scale), sums.key.mul_(scale).unsqueeze(0), sums.value.unsqueeze(0)
+    of_query = torch.empty(folded.shape, dtype=torch.float32)
+    keys, values = key[0].float(), value[0].float()
+
+    def work(share: Share) -> _Sums:
+        queries = slice(share.start, share.end)
+        own, slopes = folded[:, queries].float(), grad[:, queries].float()
+        inner = (slopes * out[:, queries]).sum(-1)
+        parts = _Parts(share.start, own, keys, values, slopes, norm[:, queries], inner)
+        sums = _Sums(torch.zeros_like(own), torch.zeros_like(keys), torch.zeros_like(values))
+        halves = (part for start, end in share.triangles for part in _halved(start, end))
+        for part in chain(halves, share.rectangles):
+            _add(parts, sums, part, scale)
+        of_query[:, queries] = sums.query.mul_(scale)
+        return sums
+
+    first, *others = for_all(work, layout.shares(torch.get_num_threads()))
+    for other in others:
+        first.key.add_(other.key)
+        first.value.add_(other.value)
+    return of_query, first.key.mul_(scale).unsqueeze(0), first.value.unsqueeze(0)
 
 
 class _Parts(NamedTuple):
-    """What gradients follow from; ``inner`` is each query's product of result and gradient."""
+    """What a share's gradients follow from; its first query is token ``start``, and ``inner`` is
+    each query's product of result and gradient."""
 
+    start: int
     query: Tensor
     key: Tensor
     value: Tensor
@@ -130,8 +159,9 @@ def _add(parts: _Parts, sums: _Sums, what: Rectangle, scale: float) -> None:
     size = _tokens_at_once(parts.query, last - first)
     for begin in range(start, end, size):
         stop = min(begin + size, end)
+        here = slice(begin - parts.start, stop - parts.start)
         query, grad, norm, inner = (
-            state[:, begin:stop].flatten(1, 2).contiguous()
+            state[:, here].flatten(1, 2).contiguous()
             for state in (parts.query, parts.grad, parts.norm, parts.inner)
         )
         shares = torch.baddbmm(norm.unsqueeze(2), query, key.mT, beta=-1, alpha=scale).exp_()
@@ -140,7 +170,7 @@ def _add(parts: _Parts, sums: _Sums, what: Rectangle, scale: float) -> None:
             shares.masked_fill_(ahead.repeat_interleave(parts.query.shape[2], 0), 0.0)
         of_value.baddbmm_(shares.mT, grad)
         slopes = torch.baddbmm(inner.unsqueeze(2), grad, value.mT, beta=-1).mul_(shares)
-        sums.query[:, begin:stop] += (slopes @ key).view(sums.query[:, begin:stop].shape)
+        sums.query[:, here] += (slopes @ key).view(sums.query[:, here].shape)
         of_key.baddbmm_(slopes.mT, query)
     sums.key[:, first:last] += of_key
     sums.value[:, first:last] += of_value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +30,19 @@ class Rectangle(NamedTuple):
     last: int
 
 
+class Share(NamedTuple):
+    """The part of a layout whose queries are tokens ``start`` to ``end``."""
+
+    start: int
+    end: int
+    triangles: Sequence[Triangle]
+    rectangles: Sequence[Rectangle]
+
+
+_PAIRS_PER_TOKEN = 256
+"""How many pairs cost about as much as what each token costs besides."""
+
+
 @dataclass(slots=True)
 class Asked:
     """What a model's layers asked of attention: how many did, and their sliding window."""
@@ -40,7 +54,7 @@ class Asked:
 @dataclass(frozen=True)
 class Layout:
     """The nodes of a forest, for attention, which notes in ``asked`` what it was asked for
-    and keeps in ``masks`` what it made for each window.
+    and keeps in ``masks`` what it made for each window, in ``cut`` its shares.
 
     Law: triangles and rectangles hold each pair of a token and one of its ancestors, itself
     included, once, and no other pair; the triangles cover each token once.
@@ -49,6 +63,7 @@ class Layout:
     nodes: Sequence[Node]
     asked: Asked = field(default_factory=Asked, compare=False)
     masks: dict[int | None, Any] = field(default_factory=dict[int | None, Any], compare=False)
+    cut: dict[int, list[Share]] = field(default_factory=dict[int, list[Share]], compare=False)
 
     def __len__(self) -> int:
         return self.nodes[-1].end
@@ -71,6 +86,39 @@ class Layout:
             for node in self.nodes
             if node.below > node.end
         ]
+
+    def shares(self, count: int) -> list[Share]:
+        """The layout in shares of about equal cost, by stretches of the tokens that attend.
+
+        Law: triangles and rectangles of all shares together hold the same pairs as the layout's;
+        no two shares have a query in common.
+        """
+        if count not in self.cut:
+            places = self._places(count)
+            self.cut[count] = [self._between(*ends) for ends in pairwise(places)]
+        return self.cut[count]
+
+    def _places(self, count: int) -> list[int]:
+        """Where the shares begin, and where the last one ends."""
+        seen = (self.positions + 1 + _PAIRS_PER_TOKEN).cumsum(0)
+        wanted = seen[-1] * torch.arange(1, count) // count
+        return sorted({0, *torch.searchsorted(seen, wanted).tolist(), len(self)})
+
+    def _between(self, first: int, last: int) -> Share:
+        triangles: list[Triangle] = []
+        rectangles: list[Rectangle] = []
+        for start, end in self.triangles:
+            begin, stop = max(start, first), min(end, last)
+            if begin >= stop:
+                continue
+            triangles.append(Triangle(begin, stop))
+            if begin > start:
+                rectangles.append(Rectangle(begin, stop, start, begin))
+        for rectangle in self.rectangles:
+            begin, stop = max(rectangle.start, first), min(rectangle.end, last)
+            if begin < stop:
+                rectangles.append(rectangle._replace(start=begin, end=stop))
+        return Share(first, last, triangles, rectangles)
 
     @cached_property
     def subtree_ends(self) -> Tensor:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolgrove.core.spans import Kind
@@ -20,6 +20,7 @@ from toolgrove.train.fused import fused_attention
 from toolgrove.train.layout import Layout
 from toolgrove.train.loss import WeightedLoss
 from toolgrove.train.probe import set_to_forests
+from toolgrove.train.side_by_side import for_all
 
 LIMIT = 1e-4
 EAGER = ("gpt_oss",)
@@ -143,6 +144,24 @@ def test_triangles_and_rectangles_are_what_is_seen(layout):
     assert torch.equal(count, ancestors(layout).int())
 
 
+@given(layouts, st.integers(1, 5))
+def test_shares_are_the_layout_cut_by_queries(layout, count):
+    shares = layout.shares(count)
+    assert len(shares) <= count
+    ends = [place for share in shares for place in (share.start, share.end)]
+    assert ends == sorted(ends)
+    assert (ends[0], ends[-1]) == (0, len(layout))
+    seen = torch.zeros(len(layout), len(layout), dtype=torch.int)
+    for share in shares:
+        for start, end in share.triangles:
+            assert share.start <= start < end <= share.end
+            seen[start:end, start:end] += torch.ones(end - start, end - start).tril().int()
+        for start, end, first, last in share.rectangles:
+            assert share.start <= start < end <= share.end
+            seen[start:end, first:last] += 1
+    assert torch.equal(seen, ancestors(layout).int())
+
+
 @given(layouts)
 def test_the_mask_for_flex_attention_is_what_is_seen(layout):
     mask = block_mask(layout, None, torch.device("cpu"))
@@ -164,8 +183,17 @@ def states(layout, dice, heads=6, key_heads=2, size=8):
     return [drawn(heads), drawn(key_heads), drawn(key_heads)]
 
 
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 @given(layouts, st.booleans())
-@settings(max_examples=15)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("threads")
 def test_all_ways_lead_to_the_same(layout, with_sinks):
     dice = torch.Generator().manual_seed(len(layout))
     q, k, v = states(layout, dice)
@@ -197,3 +225,15 @@ def test_flex_attention_computes_the_same(layout):
 def test_a_layout_is_needed():
     with pytest.raises(RuntimeError, match="without a forest"):
         attention.tree_attention(None, *[torch.zeros(1, 1, 1, 1)] * 3, None)
+
+
+def test_work_side_by_side_leaves_the_process_its_threads():
+    before = torch.get_num_threads()
+    assert for_all(lambda _: torch.get_num_threads(), range(3)) == [1, 1, 1]
+    assert torch.get_num_threads() == before
+    assert for_all(lambda n: torch.ones(n, requires_grad=True).sum().requires_grad, [1, 2]) == [
+        False,
+        False,
+    ]
+    with pytest.raises(ZeroDivisionError):
+        for_all(lambda n: 1 / n, [1, 0])
