@@ -116,6 +116,23 @@ def test_sharing_and_long_rows_are_told(settings, caplog):
     assert "train.jsonl:" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ([row(n) for n in range(40)], "forests: "),
+        ([{"query": f"{n} " * 30, "response": f"{n}"} for n in range(40)], "padded batches: "),
+    ],
+)
+def test_auto_takes_forests_where_they_pay(settings, tmp_path, caplog, rows, chosen):
+    """Two ways of computing the same: only the one that costs less may be taken unasked."""
+    update = {"dataset": [write(tmp_path / "some.jsonl", rows)], "forest": "auto", "max_steps": 1}
+    with caplog.at_level(logging.INFO):
+        run_sft(settings.model_copy(update=update))
+    (said,) = [record.getMessage() for record in caplog.records if "worth it" in record.message]
+    assert said.startswith(chosen)
+    assert ("times fewer" in caplog.text) == (chosen == "forests: ")
+
+
 def test_a_model_that_cannot_is_padded_or_refused(settings, tmp_path, model, caplog):
     """A plain sum of what came before, with no attention: forests would be wrong."""
     from transformers import AutoModelForCausalLM, MambaConfig

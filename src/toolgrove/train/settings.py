@@ -60,8 +60,8 @@ class TrainSettings(TunedSettings):
     """Stop after this many optimizer steps; -1 goes by epochs."""
 
     forest: Literal["auto", "on", "off"] = "auto"
-    """Compute a beginning that sequences share once, exactly, and pad nothing: where the model can
-    do so (auto), or stop where it cannot (on)."""
+    """Compute a beginning that sequences share once, exactly, and pad nothing: where that pays and
+    the model can do so (auto), always (on; stop where the model cannot), or never (off)."""
 
     forest_mix: int = Field(8, ge=1)
     """At most so many sequences of one prefix in an optimizer step, as far as there are others."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError
 from toolgrove.encoding.encoded import Encoded
-from toolgrove.encoding.packs import Packing, PackPlan, pack
+from toolgrove.encoding.packs import Packing, PackPlan, cost, pack
 from toolgrove.encoding.scored import Scored
 from toolgrove.models.head import causal
 from toolgrove.train.batches import (
@@ -35,6 +35,10 @@ from toolgrove.train.stream import StreamSource
 
 logger = logging.getLogger(__name__)
 
+WORTH = 1.15
+"""How many times less forests must cost than padded batches to be chosen: their attention is many
+small pieces, which keeps processors less busy than a few large ones."""
+
 TOKENS_PER_PACK = 4096
 """Tokens of a pack where no setting says otherwise; a longer row makes all packs longer."""
 
@@ -57,20 +61,21 @@ def feed(
 ) -> Feed:
     """Batches of the training and validation ``sequences``, as settings and model allow.
 
-    The model is set to tree attention where rows are packed. Where it cannot run them, batches
-    are padded, which is said once in the log. With ``auto_budget`` the budget found is kept in the
-    folder ``run``. Errors: ConfigError where ``forest`` is on and the
-    model cannot.
+    The model is set to tree attention where rows are packed. Where ``forest`` is auto, batches
+    are padded if the model cannot run forests, or if they would not pay; that and why is said
+    once in the log. With ``auto_budget`` the budget found is kept in the folder ``run``. Errors:
+    ConfigError where ``forest`` is on and the model cannot.
     """
     train, val = sequences
     if settings.sequence_parallel_size > 1:
         return _parted(settings, train, val, ranks)
-    if not packs(settings, loss, max(_lengths(train) + _lengths(val))):
-        plan = padded_plan(settings)
-        source = _rows(train, plan, collators(settings, train))
-        return Feed(source, padded_val(settings, val), settings.accumulation(ranks))
     plan = pack_plan(settings, train)
-    packing = pack(train, plan)
+    packing = pack(train, plan) if settings.forest != "off" or settings.packing else None
+    longest = max(_lengths(train) + _lengths(val))
+    if packing is None or not _pays(settings, packing, train) or not packs(settings, loss, longest):
+        padded = padded_plan(settings)
+        source = _rows(train, padded, collators(settings, train))
+        return Feed(source, padded_val(settings, val), settings.accumulation(ranks))
     accumulation = settings.accumulation(ranks, len(train) / len(packing.packs))
     if settings.auto_budget and run is not None:
         before = len(packing.packs)
@@ -127,6 +132,32 @@ def packs(settings: TrainSettings, loss: Loss, longest: int) -> bool:
         )
     logger.warning("%s cannot run forests (%s): batches are padded", name, why)
     return False
+
+
+def _pays(settings: TrainSettings, packing: Packing, train: Sequence[Encoded]) -> bool:
+    """Whether forests cost clearly less than padded batches, or were asked for.
+
+    Where it was for us to choose, one line in the log says what was chosen, and why.
+    """
+    if settings.forest == "on" or settings.packing or settings.auto_budget:
+        return True
+    lengths = _lengths(train)
+    padded, computed = 0.0, 0
+    for batch in LengthBatches(lengths, padded_plan(settings)):
+        longest = max(lengths[row] for row in batch)
+        computed += len(batch) * longest
+        padded += cost(len(batch) * longest, len(batch) * longest * (longest + 1) // 2)
+    times = padded / sum(one.cost for one in packing.packs)
+    logger.info(
+        "%s: forests compute %s tokens, padded batches %s, which with attention is %.2f times"
+        " the work (%s is worth it)",
+        "forests" if times >= WORTH else "padded batches",
+        f"{packing.sharing.forests:,}",
+        f"{computed:,}",
+        times,
+        WORTH,
+    )
+    return times >= WORTH
 
 
 def pack_plan(settings: TrainSettings, train: Sequence[Encoded]) -> PackPlan:
