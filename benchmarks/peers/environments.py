@@ -8,6 +8,7 @@ from pathlib import Path
 
 SETUP = {
     "ms-swift": [["ms-swift==4.6.0"]],
+    "trl": [["trl==1.16.0", "peft"]],
     "llamafactory": [
         ["--no-deps", "llamafactory==0.9.5"],
         ["transformers==5.6.0", "trl==0.24.0", "datasets", "accelerate", "peft", "sentencepiece"],
