@@ -66,8 +66,8 @@ def by_turns(name: str, ways: dict[str, Callable[[int], Run]], runs: int) -> dic
     return found
 
 
-def compare(rows: Rows, place: Place, size: Size, partners: list[str]) -> list[dict[str, Any]]:
-    """Row tokens per second of ours and each partner, the best one's first."""
+def race(rows: Rows, place: Place, size: Size, partners: list[str]) -> dict[str, list[Run]]:
+    """Runs of ours and of each partner, under its name."""
     steps, many = size.steps + 1, size.rows[rows.name]
 
     def with_peer(name: str) -> Callable[[int], Run]:
@@ -78,47 +78,46 @@ def compare(rows: Rows, place: Place, size: Size, partners: list[str]) -> list[d
         return train
 
     ways: dict[str, Callable[[int], Run]] = {"ours": lambda _: place.ours(rows, steps, FOREST)}
-    found = by_turns(rows.name, ways | {n: with_peer(n) for n in partners}, size.runs)
+    return by_turns(rows.name, ways | {n: with_peer(n) for n in partners}, size.runs)
+
+
+def compare(name: str, found: dict[str, list[Run]], size: Size) -> list[dict[str, Any]]:
+    """Row tokens per second of ours and each partner, the best one's first."""
+    partners = [way for way in found if way != "ours"]
     speed = {way: median(run.per_second() for run in made) for way, made in found.items()}
     best = max(partners, key=lambda name: speed[name])
     made: list[dict[str, Any]] = []
-    named = {f"train/{rows.name}": best, **{f"train/{rows.name}/{name}": name for name in partners}}
-    for name, partner in named.items():
+    named = {f"train/{name}": best, **{f"train/{name}/{one}": one for one in partners}}
+    for line, partner in named.items():
         told = {
             "trained tokens/s": pair(found, partner, lambda run: run.per_second("trained")),
             "row tokens/CPU-s": pair(found, partner, lambda run: run.per_second(by="cpu_s")),
-            "rows": len(rows.talks),
-            "peer's rows in a step": "packed" if PARTNERS[partner].packs else many,
+            "peer's rows in a step": "packed" if PARTNERS[partner].packs else size.rows[name],
             "peer's versions": found[partner][0].versions,
             **counts(size),
         }
         both = speed["ours"], speed[partner]
-        made.append(entry(name, both, "row tokens/s", partner, told))
+        made.append(entry(line, both, "row tokens/s", partner, told))
     return made
 
 
-def memory(rows: Rows, place: Place, size: Size, partners: list[str]) -> list[dict[str, Any]]:
-    """Peak memory where all have the very same rows, and as many of them in a step."""
+def memory(
+    rows: Rows, place: Place, size: Size, found: dict[str, list[Run]]
+) -> list[dict[str, Any]]:
+    """Peak memory of ours on the very rows that the peers had, as many of them in a step."""
     steps, many = size.steps + 1, size.rows[rows.name]
     flags = ["--forest", "auto", "--per_device_train_batch_size", str(many)]
     flags += ["--gradient_accumulation_steps", "1"]
-
-    def some(number: int) -> Rows:
-        return rows.some(steps * many, number)
-
-    ways: dict[str, Callable[[int], Run]] = {
-        "ours": lambda number: place.ours(some(number), steps, flags),
-        **{
-            name: lambda number, name=name: place.peer(name, some(number), steps, rows=many)
-            for name in partners
-            if not PARTNERS[name].packs
-        },
+    own = [place.ours(rows.some(steps * many, n), steps, flags) for n in range(size.runs)]
+    ours = median(run.peak_mb for run in own)
+    peaks = {
+        way: round(median(run.peak_mb for run in made), 1)
+        for way, made in found.items()
+        if way != "ours" and not PARTNERS[way].packs
     }
-    found = by_turns("memory", ways, size.runs)
-    peaks = {way: median(run.peak_mb for run in made) for way, made in found.items()}
-    best = min((name for name in ways if name != "ours"), key=peaks.__getitem__)
+    best = min(peaks, key=peaks.__getitem__)
     told = {"rows in a step": many, "peers, MB": peaks, **counts(size)}
-    return [entry("train/memory", (peaks["ours"], peaks[best]), "MB", best, told)]
+    return [entry("train/memory", (ours, peaks[best]), "MB", best, told)]
 
 
 def curve(rows: Rows, place: Place, best: str) -> list[dict[str, Any]]:
@@ -130,7 +129,7 @@ def curve(rows: Rows, place: Place, best: str) -> list[dict[str, Any]]:
     flags = ["--forest", "on", "--per_device_train_batch_size", "8", "--eval_steps", "1"]
     flags += ["--gradient_accumulation_steps", "1"]
     ours = place.ours(train, steps, flags, val).validation
-    theirs = place.peer(best, train, steps, rows=8, val=val).validation[-steps:]
+    theirs = place.peer(best, train, steps, rows=8, val=val).validation[1 : steps + 1]  # 0: before
     told = {
         "rows seen": [8 * (n + 1) for n in range(steps)],
         "ours": [round(loss, 4) for loss in ours],
@@ -220,14 +219,15 @@ def measure(given: argparse.Namespace, size: Size, scratch: Path) -> list[dict[s
     made = {"real": bfcl_rows, "agent": agent_rows}
     sets = {name: read(name, make(), model) for name, make in made.items()}
     found: list[dict[str, Any]] = []
-    best = given.partners[0]
-    for name in (name for name in sets if name in given.sets):
-        found += compare(sets[name], place, size, given.partners)
-        best = found[0]["conditions"]["peer"]
+    runs: dict[str, dict[str, list[Run]]] = {}
+    for name in given.sets:
+        if name in sets:
+            runs[name] = race(sets[name], place, size, given.partners)
+            found += compare(name, runs[name], size)
     if "memory" in given.sets:
-        found += memory(sets["real"], place, size, given.partners)
+        found += memory(sets["real"], place, size, runs["real"])
     if "curve" in given.sets:
-        found += curve(sets["real"], place, best)
+        found += curve(sets["real"], place, found[0]["conditions"]["peer"])
     if "head" in given.sets:
         found += heads(size)
     return found
@@ -252,6 +252,8 @@ def main() -> None:
         return
     size = QUICK if given.quick else FULL
     given.sets = given.sets or (SETS[:3] if given.quick else SETS)
+    if {"memory", "curve"}.intersection(given.sets) and "real" not in given.sets:
+        flags.error("memory and curve need the runs of real")
     with tempfile.TemporaryDirectory() as scratch:
         found = measure(given, size, Path(scratch))
     if given.json:

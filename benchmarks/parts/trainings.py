@@ -146,18 +146,18 @@ class Place:
         spent += [latest] * (len(found) - len(spent))
         return _as_run(found, spent, peak)
 
-    def peer(self, name: str, rows: Rows, steps: int, **more: Any) -> Run:
+    def peer(self, name: str, drawn: Rows, steps: int, **more: Any) -> Run:
         """A peer's script with the peer's own Python; ``more`` of its job, such as ``rows``."""
         environment, packs = PARTNERS[name]
         python = self._peers / environment / "bin" / "python"
         if not python.is_file():
             sys.exit(f"{environment} is missing: make bench-setup")
         folder = self._new()
-        longest = max(len(row["input_ids"]) for row in rows.tokens)
+        longest = max(len(row["input_ids"]) for row in drawn.tokens)
         val: Rows | None = more.pop("val", None)
         job = {
             "model": str(self._model),
-            "train": write(folder / "train.jsonl", rows.tokens),
+            "train": write(folder / "train.jsonl", drawn.tokens),
             "eval": write(folder / "eval.jsonl", val.tokens) if val else None,
             "eval_every": 1,
             "steps": steps,

@@ -33,7 +33,8 @@ def main(job: dict[str, Any]) -> None:
             model=job["model"],
             model_type="llama",
             template="dummy",
-            dataset=[job["train"]],
+            dataset=[job["train"]],  # named only, as is the next: _prepare_dataset reads them
+            val_dataset=[job["eval"]] if job["eval"] else [],
             tuner_type="lora",
             lora_rank=8,
             lora_alpha=32,

@@ -5,6 +5,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,38 @@ def test_forests_packs_and_padded_rows_learn_the_same(settings, tmp_path, checkp
     for other in (forest, packed):
         for one, same in zip(padded, other, strict=True):
             assert one == pytest.approx(same, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_in_bfloat16_a_hundred_steps_differ_no_more_than_by_the_order_of_rows(settings, tmp_path):
+    """Every step has all rows; what is left are sums in another order, in numbers of 8 bits."""
+    few = write(tmp_path / "few.jsonl", [row(n) for n in (0, 5, 10, 15, 1, 6)])
+
+    def losses(name, **how):
+        update = {
+            "output_dir": str(tmp_path / name),
+            "dataset": [few],
+            "torch_dtype": "bfloat16",
+            "tokens_per_batch": None,
+            "per_device_train_batch_size": 6,
+            "gradient_accumulation_steps": 1,
+            "num_train_epochs": 100,
+            "lora_dropout": 0.0,
+            "save_strategy": "no",
+            **how,
+        }
+        run = run_sft(settings.model_copy(update=update))
+        return [line["loss"] for line in lines(run.output_dir)]
+
+    def distance(one, other):
+        return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+    padded = [losses(f"padded-{n}", forest="off", data_seed=n) for n in range(3)]
+    noise = max(distance(one, other) for one, other in combinations(padded, 2))
+    assert len(padded[0]) == 100
+    assert 0 < noise < 0.05 * (padded[0][0] - padded[0][-1])
+    forest = losses("forest", forest="on", data_seed=0)
+    assert min(distance(forest, one) for one in padded) <= 2 * noise
 
 
 def test_resuming_continues_identically(settings, tmp_path):
