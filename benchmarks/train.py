@@ -28,9 +28,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from peers.environments import set_up
 from parts.training_rows import agent_rows, bfcl_rows
 from parts.trainings import MODEL, PARTNERS, Place, Rows, Run, read, usage
+from peers.environments import set_up
 from toolgrove.models.threads import quiet_openmp, usable_cores
 
 PEERS = Path(__file__).parents[1] / ".bench"
