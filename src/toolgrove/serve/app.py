@@ -112,9 +112,13 @@ def _models(app: FastAPI, served: Served) -> None:
             raise RefusedError(400, f'there already is a model "{name}"', param="lora_name")
         base = served.base.speech
         told = Speech(base.folder, None, None)
-        speech = await asyncio.to_thread(speech_of, told, [folder])
-        speech = speech if "as trained" in speech.why else base
-        await _changed(served, lambda: served.scheduler.engine.load_adapter(name, folder))
+        try:
+            speech = await asyncio.to_thread(speech_of, told, [folder])
+            speech = speech if "as trained" in speech.why else base
+            await _changed(served, lambda: served.scheduler.engine.load_adapter(name, folder))
+        except OSError as error:
+            what = f"the adapter cannot be read: {error.strerror or error}"
+            raise RefusedError(400, what, param="lora_path") from error
         return await asyncio.to_thread(served.told, served.add(name, folder, speech))
 
     @app.post("/v1/unload_lora_adapter")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import jsonschema_rs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from toolgrove.core.messages import JSON
 
@@ -81,14 +88,52 @@ def _choice(value: Any) -> Any:
     )
 
 
-Tool = Annotated[JSON, AfterValidator(_tool)]
+_NAME: JSON = {"type": "string", "minLength": 1, "maxLength": 256}
+_TOOL: JSON = {
+    "type": "object",
+    "required": ["type", "function"],
+    "additionalProperties": False,
+    "properties": {
+        "type": {"const": "function"},
+        "function": {
+            "type": "object",
+            "required": ["name"],
+            "additionalProperties": False,
+            "properties": {
+                "name": _NAME,
+                "description": {"type": ["string", "null"]},
+                "parameters": {"type": ["object", "null"], "description": "a JSON Schema"},
+                "strict": {"type": ["boolean", "null"]},
+            },
+        },
+    },
+}
+_CHOICE: JSON = {
+    "anyOf": [
+        {"enum": ["none", "auto", "required", None]},
+        {
+            "type": "object",
+            "required": ["type", "function"],
+            "properties": {
+                "type": {"const": "function"},
+                "function": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"type": "string"}},
+                },
+            },
+        },
+    ]
+}
+
+Tool = Annotated[JSON, AfterValidator(_tool), WithJsonSchema(_TOOL)]
 Unit = Annotated[float, Field(ge=-2, le=2)]
 
 
 class Part(Wire):
     """A part of a message. Text only: nothing is ever read from an address or a file."""
 
-    type: str
+    type: Literal["text", "refusal"]
     text: str | None = None
     refusal: str | None = None
 
@@ -242,7 +287,7 @@ class ChatRequest(Asked):
 
     messages: list[Message] = Field(min_length=1)
     tools: list[Tool] | None = Field(default=None, max_length=_MAX_TOOLS)
-    tool_choice: Annotated[Any, AfterValidator(_choice)] = None
+    tool_choice: Annotated[Any, AfterValidator(_choice), WithJsonSchema(_CHOICE)] = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
     max_tokens: int | None = Field(default=None, ge=1)
