@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 from collections.abc import Iterable, Mapping
@@ -117,7 +118,8 @@ class DemoSettings(Settings):
     """Longest reply in the evaluation, in tokens."""
 
     processes: int | None = Field(default=None, ge=1)
-    """How many processes share the cases; left out, two where there are two cores."""
+    """How many processes share the cases, and the training; left out, two on a CPU that has two
+    cores, else one."""
 
     practice: PracticeSettings = PracticeSettings()
     """Which cases become training rows, and how."""
@@ -154,11 +156,12 @@ def run(settings: DemoSettings) -> int:
     demo = _Demo(settings, Stages(settings.output_dir, _identity(settings)), Console(stderr=True))
     demo.rows()
     before = demo.measure(BEFORE, settings.model)
-    if not demo.train():
+    code = demo.train()
+    if code is not None:
         demo.console.print(
             f"to finish the demo: toolgrove demo --output_dir {settings.output_dir}", style="bold"
         )
-        return 130
+        return code
     demo.merge()
     after = demo.measure(AFTER, str(demo.merged))
     free = demo.measure(FREE, str(demo.merged)) if settings.free else None
@@ -245,27 +248,36 @@ class _Demo:
             seed=settings.evaluation_seed,
             max_new_tokens=settings.max_new_tokens,
             strict=stage != FREE,
-            processes=settings.processes or min(2, usable_cores()),
+            processes=self.processes,
             batch_size=BATCH,
             output_dir=self.home / stage,
         )
 
-    def train(self) -> bool:
-        """Fine-tunes; False when it was interrupted."""
+    def train(self) -> int | None:
+        """Fine-tunes; the exit code where the training ended early, else None."""
         from toolgrove.train.run import RECIPE
-        from toolgrove.train.sft import run_sft
 
         with self.stages.stage("training", "training") as todo:
             if not todo:
-                return True
+                return None
             begun = (self.tuned / RECIPE).is_file()
-            with returning_memory():
-                result = run_sft(self._sft(resume=begun))
-            if result.stopped is not None:
+            code = self._trained(self._sft(resume=begun))
+            if code is not None:
                 self.stages.interrupted()
-                return False
         gc.collect()
-        return True
+        return code
+
+    def _trained(self, settings: SftSettings) -> int | None:
+        from toolgrove.cli.together import train_together
+        from toolgrove.train.run import is_finished
+        from toolgrove.train.sft import run_sft
+
+        if settings.nproc_per_node > 1:
+            code = train_together(settings)
+            return None if code == 0 and is_finished(self.tuned) else code
+        with returning_memory():
+            result = run_sft(settings)
+        return None if result.stopped is None else result.exit_code
 
     def _sft(self, *, resume: bool) -> SftSettings:
         from toolgrove.config.settings import resolve
@@ -279,13 +291,26 @@ class _Demo:
             "dataset": [str(self.dataset)],
             "output_dir": str(self.tuned),
             "resume": resume,
+            "nproc_per_node": self.processes,
         }
         clash = sorted(fixed.keys() & settings.training.keys())
         if clash:
             raise ConfigError(
                 f'"{clash[0]}" stands under training:', hint="it is the demo's own setting"
             )
-        return resolve(SftSettings, None, {**settings.training, **fixed})
+        given = {**settings.training, **fixed}
+        if self.processes > 1 and given.get("tokens_per_batch"):
+            given["tokens_per_batch"] //= self.processes  # of a step; each process has a batch
+        return resolve(SftSettings, None, given)
+
+    @functools.cached_property
+    def processes(self) -> int:
+        """How many processes ask, and train: one where there is a GPU for the whole."""
+        from toolgrove.models.device import best_device
+
+        if self.settings.processes is not None:
+            return self.settings.processes
+        return min(2, usable_cores()) if best_device().type == "cpu" else 1
 
     def merge(self) -> None:
         """Writes the merged model, which is also what is measured afterwards."""
@@ -322,7 +347,7 @@ class _Demo:
                 Fact(name, f"{spent.seconds:.0f} s, {spent.cpu_seconds:.0f} CPU-s")
                 for name, spent in self.stages.spent.items()
             ),
-            Fact("peak memory", f"{self.stages.peak_memory_mb} MB"),
+            Fact("peak memory of a process", f"{self.stages.peak_memory_mb} MB"),
             Fact(
                 "kept apart",
                 "no training row shares a function or question with the BFCL evaluation",

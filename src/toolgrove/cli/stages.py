@@ -70,7 +70,7 @@ class Stages:
         self._interrupted = True
 
     def as_json(self) -> JSON:
-        """What each stage took, and the largest memory that the process has held."""
+        """What each stage took, and the most memory that one process has held."""
         stages = {name: asdict(spent) for name, spent in self.spent.items()}
         return {"stages": stages, "peak_memory_mb": self.peak_memory_mb}
 
@@ -96,8 +96,8 @@ class Stages:
         self.peak_memory_mb = kept["peak_memory_mb"]
 
     def _write(self) -> None:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        self.peak_memory_mb = max(self.peak_memory_mb, used)
+        each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        self.peak_memory_mb = max(self.peak_memory_mb, *(used.ru_maxrss // 1024 for used in each))
         part = self._file.with_suffix(".part")
         kept = {"identity": self._identity, **self.as_json()}
         part.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

@@ -77,6 +77,8 @@ def train_together(settings: TrainSettings, command: str = "sft") -> int:
         recipe = dump_recipe(settings, Path(folder) / "recipe.yaml")
         shared = {**os.environ, **_meeting(settings), "WORLD_SIZE": str(count * settings.nnodes)}
         shared |= {"LOCAL_WORLD_SIZE": str(count), "NODE_RANK": str(settings.node_rank)}
+        # torch tells that nothing was left unused, which only mixtures of experts need to look for
+        shared.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         # accelerate would set one thread for each, whatever the cores
         shared.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
         words = [sys.executable, "-m", "toolgrove", command, "-c", str(recipe)]

@@ -115,6 +115,15 @@ def step_of(checkpoint: Path) -> int:
     return int(json.loads((checkpoint / _STATE[0]).read_text(encoding="utf-8"))["global_step"])
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the run in the folder has come to its last step."""
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        return False
+    state = json.loads((newest / _STATE[0]).read_text(encoding="utf-8"))
+    return int(state["global_step"]) >= int(state["max_steps"])
+
+
 def is_whole(checkpoint: Path) -> bool:
     """Whether training can go on from here. The trainer's state is written last."""
     if not any((checkpoint / name).is_file() for name in _WEIGHTS):
