@@ -235,7 +235,7 @@ class _ToStderr(logging.Handler):
 
 
 def _log_to_stderr() -> None:
-    # peft imports bitsandbytes wherever it is installed, which then tells of kernels nobody asked for
+    # peft imports it wherever it is installed, and it tells of kernels that nobody asked for
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     logger = logging.getLogger("toolgrove")
     if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
