@@ -62,6 +62,7 @@ EXTRAS = {
     "pyarrow": "train",
     "safetensors": "train",
     "sentencepiece": "export",
+    "tensorboard": "train",
     "torch": "train",
     "torchao": "quant-cpu",
     "transformers": "train",
@@ -171,7 +172,7 @@ def _act(name: str, flags: dict[str, Any]) -> int:
     """Settings from the recipe and the flags, then the plug-ins, then the command."""
     from toolgrove.config.places import read_document
     from toolgrove.config.settings import CommandSettings, resolve
-    from toolgrove.core.registry import load_plugin
+    from toolgrove.core.registry import load_plugin, plugin_error
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
@@ -180,7 +181,15 @@ def _act(name: str, flags: dict[str, Any]) -> int:
     if isinstance(settings, CommandSettings):
         for plugin in settings.external_plugins:
             load_plugin(plugin)
-    return importlib.import_module(f"toolgrove.cli.{name}").run(settings)
+    try:
+        return importlib.import_module(f"toolgrove.cli.{name}").run(settings)
+    except (ToolgroveError, BrokenPipeError):
+        raise
+    except Exception as error:
+        told = plugin_error(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _settings(name: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError
+from toolgrove.train.loggers import through_transformers
 from toolgrove.train.parallel import Kind, Parallel
 from toolgrove.train.settings import TrainSettings
 
@@ -32,7 +33,7 @@ class Spread(NamedTuple):
 def training_arguments(
     settings: TrainSettings, run: Path, placement: Placement, spread: Spread, *, validate: bool
 ) -> TrainingArguments:
-    """The arguments of the loop; ConfigError for an optimizer, schedule or logger there is not."""
+    """The arguments of the loop; ConfigError for an optimizer or schedule there is not."""
     import torch
     from transformers import TrainingArguments
 
@@ -48,7 +49,8 @@ def training_arguments(
             seed=settings.seed,
             data_seed=settings.data_seed,
             dataloader_num_workers=settings.dataloader_num_workers,
-            report_to=_reporters(settings),
+            report_to=through_transformers(settings.report_to),
+            run_name=settings.run_name,
             fp16=placement.dtype == torch.float16,
             use_cache=True,
             disable_tqdm=True,
@@ -122,19 +124,3 @@ def _rhythm(settings: TrainSettings, *, validate: bool) -> dict[str, Any]:
         "eval_strategy": ("steps" if every else settings.save_strategy) if validate else "no",
         "eval_steps": every or settings.save_steps,
     }
-
-
-def _reporters(settings: TrainSettings) -> list[str] | str:
-    """The loggers by name; ConfigError for one that is not installed."""
-    from transformers.integrations.integration_utils import get_available_reporting_integrations
-
-    if settings.report_to in ([], ["none"]):
-        return "none"
-    here = get_available_reporting_integrations()
-    for name in settings.report_to:
-        if name not in here:
-            raise ConfigError(
-                f'report_to: the logger "{name}" is not installed',
-                hint=f"pip install {name}; installed: {', '.join(here) or 'none'}",
-            )
-    return settings.report_to

@@ -24,6 +24,7 @@ from toolgrove.train.trainer import Counts
 logger = logging.getLogger(__name__)
 
 _LINE_EVERY_S = 5.0
+_PACE = ("tokens", "trained_tokens", "tokens_per_s")
 
 
 class Metrics(TrainerCallback):
@@ -55,6 +56,14 @@ class Metrics(TrainerCallback):
             self._counts.trained = trained[-1]["trained_tokens"]
             self._before_s = trained[-1]["elapsed_s"]
 
+    def pace(self) -> dict[str, float]:
+        """What every logger is told of the tokens seen; their speed is since it was last asked."""
+        now, tokens = time.perf_counter(), self._counts.tokens
+        then, tokens_then = self._last
+        self._last = (now, tokens)
+        speed = round((tokens - tokens_then) / max(now - then, 1e-9), 1)
+        return dict(zip(_PACE, (tokens, self._counts.trained, speed), strict=True))
+
     def on_train_begin(
         self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
@@ -79,18 +88,13 @@ class Metrics(TrainerCallback):
             self._write(state, {**place, **_beside(logs, ())})
 
     def _training_line(self, logs: dict[str, float]) -> dict[str, Any]:
-        now, tokens = time.perf_counter(), self._counts.tokens
-        then, tokens_then = self._last
-        self._last = (now, tokens)
         return {
             "loss": logs["loss"],
             "lr": logs["learning_rate"],
             "grad_norm": logs.get("grad_norm"),
-            "tokens": tokens,
-            "trained_tokens": self._counts.trained,
-            "tokens_per_s": round((tokens - tokens_then) / max(now - then, 1e-9), 1),
-            "elapsed_s": round(self._before_s + now - self._began, 2),
-            **_beside(logs, ("loss", "learning_rate", "grad_norm")),
+            **{name: logs[name] for name in _PACE},
+            "elapsed_s": round(self._before_s + time.perf_counter() - self._began, 2),
+            **_beside(logs, ("loss", "learning_rate", "grad_norm", *_PACE)),
         }
 
     def _write(self, state: TrainerState, line: dict[str, Any]) -> None:

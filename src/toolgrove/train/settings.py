@@ -153,7 +153,15 @@ class TrainSettings(TunedSettings):
     """Also tell the loss of each value that rows have in their column channel."""
 
     report_to: list[str] = []
-    """Further loggers by transformers' names (tensorboard, wandb, swanlab, ...)."""
+    """Further loggers by transformers' names: tensorboard, wandb, swanlab, mlflow, trackio, ...;
+    none or left out, the run's folder only."""
+
+    run_name: str | None = None
+    """What the run is called there; left out, as its folder."""
+
+    callbacks: list[str] = []
+    """Callbacks of installed packages, by the names they registered; those that the files of
+    external_plugins register are used in any case."""
 
     output_dir: str | None = None
     """Folder of the run; left out, output/ and the model's name."""

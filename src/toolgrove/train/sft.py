@@ -33,12 +33,12 @@ from toolgrove.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from transformers import TrainerCallback
 
     from toolgrove.models.device import Placement
     from toolgrove.models.task import Head
     from toolgrove.models.tuned import Tuned
     from toolgrove.templates.dialect import Dialect
-    from toolgrove.train.early_stop import EarlyStop
     from toolgrove.train.loss import Loss
     from toolgrove.train.source import Feed
     from toolgrove.train.stream_source import Streamed
@@ -127,7 +127,8 @@ class Job:
     """A run that is set up: the model's folder, the run's, the checkpoint to go on from.
 
     ``texts`` is the folder with the tokenizer and config that the run uses, ``tokens`` are the new
-    tokens in it (see ``add_tokens``), ``head`` is what scores, if the model does not write.
+    tokens in it (see ``add_tokens``), ``callbacks`` are the user's, ``head`` is what scores, if the
+    model does not write.
     """
 
     command: str
@@ -138,17 +139,26 @@ class Job:
     resume: Path | None
     console: Console
     tokens: Mapping[str, Sequence[int]]
+    callbacks: Sequence[TrainerCallback] = ()
     head: Head | None = None
 
 
 def begin(settings: TrainSettings, command: str) -> Job:
-    """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer."""
+    """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer.
+
+    Before that, what the user asks to have called is looked for.
+    """
     from rich.console import Console
 
     from toolgrove.models.load import fetch_model
     from toolgrove.models.threads import quiet_openmp
+    from toolgrove.train.loggers import refuse_missing
 
     quiet_openmp()
+    from toolgrove.train.plugged import plugged  # loads torch, which must find OpenMP quiet
+
+    refuse_missing(settings.report_to)
+    callbacks = plugged(settings.external_plugins, settings.callbacks)
     console = Console(stderr=True, quiet=rank() > 0, highlight=False)
     folder = fetch_model(settings.model)
     run = agreed_folder(settings)
@@ -161,7 +171,7 @@ def begin(settings: TrainSettings, command: str) -> Job:
 
         texts = run / "tokens" if ranks() == 1 else run / f"tokens-{rank()}"
         tokens = add_tokens(folder, settings.new_special_tokens, texts)
-    return Job(command, settings, folder, texts, run, resume, console, tokens)
+    return Job(command, settings, folder, texts, run, resume, console, tokens, callbacks)
 
 
 def train(job: Job, data: Data) -> SftResult:
@@ -204,7 +214,8 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
     elif trainer.args.should_save:
         file.write_text("", encoding="utf-8")
     display, wish = Display(metrics), StopWish(save=job.settings.save_strategy != "no")
-    for callback in (metrics, display, wish, *_early_stop(job, file)):
+    trainer.pace = metrics.pace
+    for callback in (metrics, display, wish, *_beside(job, file, writes=trainer.args.should_save)):
         trainer.add_callback(callback)
     try:
         with wish.listening():
@@ -225,11 +236,20 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
     return result
 
 
-def _early_stop(job: Job, file: Path) -> list[EarlyStop]:
+def _beside(job: Job, file: Path, *, writes: bool) -> list[TrainerCallback]:
+    """The callbacks that a recipe may ask for; the user's own are the last."""
     from toolgrove.train.early_stop import EarlyStop
+    from toolgrove.train.loggers import TENSORBOARD, tensorboard
+    from toolgrove.train.plugged import SaveWhenStopped
 
-    patience = job.settings.early_stop_interval
-    return [EarlyStop(file, patience)] if patience else []
+    asked: list[TrainerCallback] = []
+    if job.settings.early_stop_interval:
+        asked.append(EarlyStop(file, job.settings.early_stop_interval))
+    if TENSORBOARD in job.settings.report_to:
+        at = None if job.resume is None else step_of(job.resume)
+        asked.append(tensorboard(job.run, at, writes=writes))
+    last = [SaveWhenStopped()] if job.callbacks and job.settings.save_strategy != "no" else []
+    return [*asked, *job.callbacks, *last]
 
 
 def _say_the_end(job: Job, result: SftResult) -> None:

@@ -78,6 +78,7 @@ class SftTrainer(Trainer):
         self.tokenizer_folder: Path | None = None
         self.tuned = Tuned(model.model)
         self.penalty: Callable[[], Tensor] | None = None
+        self.pace: Callable[[], dict[str, float]] = dict
         self.parts = 1
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -184,8 +185,10 @@ class SftTrainer(Trainer):
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds what was noted since the line before."""
-        super().log({**logs, **self._notes.take()} if "loss" in logs else logs, start_time)
+        """Adds what was noted since the line before, and how many tokens were seen."""
+        if "loss" in logs:
+            logs = {**logs, **self.pace(), **self._notes.take()}
+        super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Writes the adapter, or the whole model, in one piece."""

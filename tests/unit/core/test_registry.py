@@ -48,3 +48,21 @@ def test_a_plugin_file_adds_a_template(tmp_path):
 def test_a_missing_plugin_is_named():
     with pytest.raises(ConfigError, match="not found"):
         load_plugin("nowhere.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("x = 1\n\nx.y\n", 3, "AttributeError"),
+        ("x = 1\ndef f(:\n", 2, "SyntaxError"),
+        ("import json\njson.loads('{')\n", 2, "JSONDecodeError"),
+        ("import no_such_module\n", 1, "no_such_module"),
+    ],
+)
+def test_a_plugin_that_raises_is_named_with_its_line_each_time(tmp_path, text, line, says):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=says) as caught:
+            load_plugin(file)
+        assert caught.value.where == f"{file}:{line}"
