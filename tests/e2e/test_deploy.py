@@ -40,7 +40,7 @@ RESULTS = {"get_weather": "21 °C", "get_time": "12:00"}
 class Server:
     """A server process and where it listens."""
 
-    def __init__(self, folder, replies, *flags):
+    def __init__(self, folder, replies, *flags, model=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -48,7 +48,8 @@ class Server:
         script.write_text(json.dumps(replies), encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"
         words = ["deploy", "--infer_backend", "scripted", "--script", str(script)]
-        words += ["--template", "chatml", "--agent_template", "hermes", "--port", str(port), *flags]
+        words = [*words, "--template", "chatml"] if model is None else ["deploy", "--model", model]
+        words += ["--agent_template", "hermes", "--port", str(port), *flags]
         self.log = folder / "log"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "toolgrove", *words], stderr=self.log.open("w")
