@@ -38,7 +38,8 @@ class Request(NamedTuple):
 
     ``tool_choice`` is ``auto``, ``required``, ``none``, the name of a tool, or OpenAI's object that
     names one. ``prompt`` is what the reply continues. ``at_once``: a call that is required comes
-    before any text. ``schema``: what is no call is one JSON value that is valid for it.
+    before any text. ``schema``: what is no call is one JSON value that is valid for it, with
+    thinking before it only where the family thinks or the prompt has opened it.
     """
 
     tools: tuple[Tool, ...]
@@ -99,7 +100,8 @@ def constraint(chat: Traits, agent: AgentTemplate | None, request: Request) -> C
         body = sequence(optional(choice(ends)), body) if ends else body
     if ends:
         body = sequence(body, optional(choice(ends)))  # such as the mark that closes a message
-    whole = with_shared_texts(_after_thinking(body, chat, request.prompt))
+    unasked = chat.think.unasked or request.schema is None or required
+    whole = with_shared_texts(_after_thinking(body, chat, request.prompt, unasked=unasked))
     return Constraint({"type": "structural_tag", "format": whole}, notes)
 
 
@@ -179,9 +181,10 @@ def _body(grammar: Grammar, required: bool, never: Sequence[str]) -> JSON:
     return choice([sequence(text, calls if required else optional(calls)), *at_once])
 
 
-def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:
-    """The visible part with the thinking before it, which the prompt or the reply may open."""
-    opens, closes, bare = chat.think
+def _after_thinking(body: JSON, chat: Traits, prompt: str, *, unasked: bool) -> JSON:
+    """The visible part with the thinking before it, which the prompt or, ``unasked``, the reply
+    may open."""
+    opens, closes, bare, _ = chat.think
     if not opens or not closes:
         return body
     stops = (chat.stop, *chat.other_stops)
@@ -193,5 +196,7 @@ def _after_thinking(body: JSON, chat: Traits, prompt: str) -> JSON:
     tail = prompt.rpartition(opens)[2] if opens in prompt else None
     if tail is not None and not tail.strip():
         return sequence(thought, body)
+    if not unasked:
+        return body
     ways = [opened, _spaced(closes)] if bare else [opened]
     return sequence(optional(choice(ways)), body)

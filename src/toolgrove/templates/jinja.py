@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -120,6 +120,10 @@ class MakersTemplate:
     def has_tag(self, name: str) -> bool:
         """Whether there is a tag of that name in the source."""
         return any(re.search(rf"{{%[-+]?\s*{name}\b", source) for source in self._sources)
+
+    def names_any(self, marks: Iterable[str]) -> bool:
+        """Whether one of the marks stands in the source."""
+        return any(mark in source for mark in marks if mark for source in self._sources)
 
     def tracked_given(
         self, conv: Conversation, rows: Sequence[Any], generate: bool

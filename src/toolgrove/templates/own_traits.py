@@ -73,6 +73,8 @@ def reading_of(template: MakersTemplate, stops: Sequence[str]) -> OwnReading:
     found = _stops_in(samples, stops)
     plain = [sample for sample in samples if not sample.message.calls]
     traits = _best_traits(plain, found)
+    thinks = template.names_any(traits.think[:2])  # then its models do so unasked, for all we know
+    traits = traits._replace(think=traits.think._replace(unasked=thinks))
     calling = [s for s in samples if any(span.kind in CALL_KINDS for span in s.reply)]
     if not calling:
         return OwnReading(traits, None, None, "it writes no calls")
@@ -140,7 +142,9 @@ def _best_traits(samples: Sequence[_Sample], stops: tuple[str, ...]) -> Traits:
     known: Counter[Traits] = Counter()
     for name in chat_registry.names():
         traits = traits_of(chat_registry.get(name).build(name, None))
-        known[traits._replace(stop="", other_stops=(), suggested_agent="hermes")] += 1
+        think = traits.think._replace(unasked=True)
+        plain = traits._replace(stop="", other_stops=(), think=think, suggested_agent="hermes")
+        known[plain] += 1
     best, most = Traits(""), -1
     for traits, _ in known.most_common():
         framed = traits._replace(stop=stops[0] if stops else "", other_stops=stops[1:])

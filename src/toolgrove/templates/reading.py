@@ -151,7 +151,7 @@ class Reader:
                 return deltas
 
     def _open(self, limit: int, final: bool) -> None:
-        opens, closes, bare = self._rules.think
+        opens, closes, bare, _ = self._rules.think
         first = past_space(self._buffer, 0)
         seen = self._buffer[first:limit]
         if seen.startswith(opens):

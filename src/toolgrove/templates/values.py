@@ -18,12 +18,19 @@ NO_LIMIT = 2**62
 class ThinkMarks(NamedTuple):
     """What opens and closes thinking in a reply, white space around it left out.
 
-    ``bare``: a reply without thinking begins with the closing mark alone.
+    ``bare``: a reply without thinking begins with the closing mark alone. ``unasked``: the family's
+    models open thinking though the prompt does not; a reply that must be JSON has no room for it
+    otherwise.
     """
 
     open: str = THINK_OPEN
     close: str = THINK_CLOSE
     bare: bool = False
+    unasked: bool = True
+
+
+COMPOSED_THINK = ThinkMarks(unasked=False)
+"""of families that do not think: only composed dialects write what they are given"""
 
 
 class NextTurn(NamedTuple):

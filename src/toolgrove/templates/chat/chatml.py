@@ -16,6 +16,7 @@ from toolgrove.templates.base import (
     composed_thinking,
     scaffold,
 )
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _SMOLLM2 = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 _ASSISTANT = "You are a helpful assistant."
@@ -39,6 +40,7 @@ class ChatML(ChatTemplate):
 
     stop: ClassVar[str] = "<|im_end|>"
     other_stops: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

@@ -18,6 +18,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import system_message
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _END = "<end_of_turn>"
 
@@ -38,6 +39,7 @@ class Gemma3(ChatTemplate):
     suggested_agent: ClassVar[str] = "gemma3"
     stop: ClassVar[str] = _END
     other_stops: ClassVar[tuple[str, ...]] = ("<eos>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     takes_system: bool = True
     """False: the maker's own template refuses a system prompt, as Gemma 2's does"""

@@ -18,6 +18,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import system_message
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _END = "<|end_of_text|>"
 _SAFE = "You are a helpful assistant. Please ensure responses are professional, accurate, and safe."
@@ -100,6 +101,7 @@ class Granite40(ChatTemplate):
 
     suggested_agent: ClassVar[str] = "granite4"
     stop: ClassVar[str] = _END
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

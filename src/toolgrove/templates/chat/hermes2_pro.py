@@ -18,6 +18,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 
 @add_chat("hermes2_pro", native_agent="hermes2_pro")
@@ -31,6 +32,7 @@ class Hermes2Pro(ChatTemplate):
     suggested_agent: ClassVar[str] = "hermes2_pro"
     stop: ClassVar[str] = "<|im_end|>"
     other_stops: ClassVar[tuple[str, ...]] = ("<|end_of_text|>", "<|eot_id|>")
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

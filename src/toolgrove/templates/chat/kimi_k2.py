@@ -22,6 +22,7 @@ from toolgrove.templates.base import (
 )
 from toolgrove.templates.chat.chatml import system_message
 from toolgrove.templates.script import result_at
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 END = "<|im_end|>"
 KIMI = "You are Kimi, an AI assistant created by Moonshot AI."
@@ -46,6 +47,7 @@ class KimiK20711(ChatTemplate):
 
     suggested_agent: ClassVar[str] = "kimi_k2"
     stop: ClassVar[str] = END
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""
@@ -86,6 +88,7 @@ class KimiK2(ChatTemplate):
 
     suggested_agent: ClassVar[str] = "kimi_k2"
     stop: ClassVar[str] = END
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

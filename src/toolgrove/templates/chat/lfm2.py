@@ -17,6 +17,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 
 @add_chat("lfm2", native_agent="lfm2")
@@ -31,6 +32,7 @@ class Lfm2(ChatTemplate):
     suggested_agent: ClassVar[str] = "lfm2"
     stop: ClassVar[str] = "<|im_end|>"
     other_stops: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

@@ -20,6 +20,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import system_message
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _EOT = "<|eot_id|>"
 CALL_IN_SYSTEM = (
@@ -42,6 +43,7 @@ class Llama3(ChatTemplate):
     suggested_agent: ClassVar[str] = "llama3"
     stop: ClassVar[str] = _EOT
     other_stops: ClassVar[tuple[str, ...]] = ("<|end_of_text|>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
     always_prompts: ClassVar[bool] = True
 
     default_system: str | None = None
@@ -87,6 +89,7 @@ class Llama31(ChatTemplate):
     suggested_agent: ClassVar[str] = "llama3"
     stop: ClassVar[str] = _EOT
     other_stops: ClassVar[tuple[str, ...]] = ("<|eom_id|>", "<|end_of_text|>")
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     date_string: str | None = None
     """the date in the system turn; None prints today's (3.1 prints 26 Jul 2024)"""

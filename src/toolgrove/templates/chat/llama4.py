@@ -21,6 +21,7 @@ from toolgrove.templates.base import (
 )
 from toolgrove.templates.chat.chatml import system_message
 from toolgrove.templates.chat.llama3 import CALL_IN_SYSTEM
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _EOT = "<|eot|>"
 _TEXT_OPEN = "<|python_start|>"
@@ -40,6 +41,7 @@ class Llama4(ChatTemplate):
     suggested_agent: ClassVar[str] = "llama4"
     stop: ClassVar[str] = _EOT
     other_stops: ClassVar[tuple[str, ...]] = ("<|eom|>", "<|end_of_text|>")
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
     wrappers: ClassVar[tuple[str, ...]] = (_TEXT_OPEN, _TEXT_CLOSE)
 
     tools_in_user_message: bool = True

@@ -25,6 +25,7 @@ from toolgrove.templates.base import (
 from toolgrove.templates.chat.chatml import system_message
 from toolgrove.templates.repeated import written_once
 from toolgrove.templates.script import result_at
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 
 @add_chat("mistral_nemo", native_agent="mistral", quotes_given=True)
@@ -43,6 +44,7 @@ class MistralNemo(ChatTemplate):
 
     suggested_agent: ClassVar[str] = "mistral"
     stop: ClassVar[str] = "</s>"
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

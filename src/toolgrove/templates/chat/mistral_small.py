@@ -19,6 +19,7 @@ from toolgrove.templates.chat.mistral import (
     without_tools,
 )
 from toolgrove.templates.tool_json import tools_json
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 _SYSTEM = (
     "You are Mistral Small 3, a Large Language Model (LLM) created by Mistral AI, a "
@@ -84,6 +85,7 @@ class MistralSmall(ChatTemplate):
 
     suggested_agent: ClassVar[str] = "mistral_v11"
     stop: ClassVar[str] = "</s>"
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none; None: the maker's own, with today's date"""

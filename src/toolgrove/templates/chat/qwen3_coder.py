@@ -16,6 +16,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 
 @add_chat("qwen3_coder", native_agent="qwen3_coder")
@@ -28,6 +29,7 @@ class Qwen3Coder(ChatTemplate):
     suggested_agent: ClassVar[str] = "qwen3_coder"
     stop: ClassVar[str] = "<|im_end|>"
     other_stops: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""

@@ -17,6 +17,7 @@ from toolgrove.templates.base import (
     scaffold,
 )
 from toolgrove.templates.chat.chatml import chatml_frame, chatml_head
+from toolgrove.templates.values import COMPOSED_THINK, ThinkMarks
 
 
 @add_chat("qwen3_vl", native_agent="hermes")
@@ -27,6 +28,7 @@ class Qwen3VL(ChatTemplate):
 
     stop: ClassVar[str] = "<|im_end|>"
     other_stops: ClassVar[tuple[str, ...]] = ("<|endoftext|>",)
+    think: ClassVar[ThinkMarks] = COMPOSED_THINK
 
     default_system: str | None = None
     """the system prompt where a row has none"""
