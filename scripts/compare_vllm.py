@@ -184,11 +184,6 @@ REASONS = [
     ),
     (r"^data\[\]\.(owned_by|root|permission.*)$", None, "whose server it is; vLLM's permissions"),
     (
-        r"",
-        "^json_(schema|object)$",
-        "ours lets a reply begin with thinking, which this model fell into and never left",
-    ),
-    (
         r"content",
         "^tools, none$",
         "with none, ours forbids what begins a call; vLLM shows it as text",

@@ -54,7 +54,8 @@ class ExportSettings(RowsSettings):
     """The number format in the GGUF file."""
 
     gguf_converter: str | None = None
-    """llama.cpp's folder or its convert_hf_to_gguf.py; left out, one on the path, else fetched."""
+    """llama.cpp's folder or its convert_hf_to_gguf.py; left out, the one in llama-cpp-python's
+    source package, fetched once and held to its checksum."""
 
     to_ollama: bool = False
     """Write a Modelfile for Ollama, tools in its template."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,8 +20,9 @@ TYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """The number formats that the converter writes; auto is that of the folder."""
 
 _SCRIPT = "convert_hf_to_gguf.py"
-_COMMANDS = (_SCRIPT, "llama-convert-hf-to-gguf", "convert-hf-to-gguf")
 _PACKAGE = "llama-cpp-python==0.3.36"
+_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+"""of the package's source archive on PyPI"""
 _INSIDE = "vendor/llama.cpp/"
 _PARTS = (_SCRIPT, "conversion/", "gguf-py/", "models/templates/", "LICENSE")
 _log = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 def write_gguf(folder: Path, file: Path, kind: str = "auto", converter: str | None = None) -> None:
     """Writes ``file``: the model of ``folder``, its tokenizer and chat template.
 
-    ``converter``: llama.cpp's folder or its script; else one on the path, else the script in the
-    source package of llama-cpp-python, which is fetched once. The file appears whole or not at all.
+    ``converter``: llama.cpp's folder or its script; else the script in the source package of
+    llama-cpp-python, fetched once and held to its checksum. Commands on the path are not taken:
+    packages of others have their names. The file appears whole or not at all.
     """
     command = _converter(converter)
     part = file.with_name(f".{file.name}.part")
@@ -95,10 +96,6 @@ def _converter(given: str | None) -> list[str]:
                 f"no {_SCRIPT} there", where=given, hint="name llama.cpp's folder or the script"
             )
         return [sys.executable, str(script)]
-    for command in _COMMANDS:
-        found = shutil.which(command)
-        if found:
-            return [found]
     return [sys.executable, str(_fetched())]
 
 
@@ -116,15 +113,14 @@ def _fetched() -> Path:
 
 
 def _downloaded(scratch: Path) -> Path:
-    flags = (
-        "--no-deps",
-        "--no-binary",
-        _PACKAGE.partition("==")[0],
-        "--quiet",
-        "--disable-pip-version-check",
-    )
+    """The package's source archive; pip refuses one with another checksum."""
+    wanted = scratch / "requirements.txt"
+    wanted.write_text(f"{_PACKAGE} --hash=sha256:{_SHA256}\n", encoding="utf-8")
+    name = _PACKAGE.partition("==")[0]
+    flags = ("--no-deps", "--require-hashes", "--no-binary", name, "--quiet")
+    places = ("--disable-pip-version-check", "--dest", str(scratch), "--requirement", str(wanted))
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *flags, "--dest", str(scratch), _PACKAGE],
+        [sys.executable, "-m", "pip", "download", *flags, *places],
         capture_output=True,
         text=True,
         errors="replace",
