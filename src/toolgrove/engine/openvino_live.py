@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolgrove.encoding.tokenizer import Tokenizer
 
 _IR = "openvino_model.xml"
+_THREADS = "INFERENCE_NUM_THREADS"
 
 
 class _Going(NamedTuple):
@@ -57,6 +58,12 @@ class OpenVinoLive:
             raise ConfigError(
                 '"openvino-genai" is not installed', hint="pip install 'toolgrove[openvino]'"
             ) from error
+        if str(options.get(_THREADS)) == "1":
+            raise ConfigError(
+                "with one thread, OpenVINO GenAI 2026.4 ends the whole process",
+                where=_THREADS,
+                hint="2 or more, or leave it out",
+            )
         scheduler = genai.SchedulerConfig()
         scheduler.cache_size = cache_gb
         scheduler.enable_prefix_caching = True
