@@ -72,7 +72,7 @@ def task_config(settings: EvalSettings, url: str, model: str) -> JSON:
 @contextmanager
 def _server(settings: EvalSettings) -> Iterator[str]:
     """The address of the server, which is started for a model and ended afterwards."""
-    if settings.url:
+    if settings.url and settings.backend == "remote":
         yield settings.url.rstrip("/").removesuffix("/v1")
         return
     if settings.model is None:
@@ -82,10 +82,15 @@ def _server(settings: EvalSettings) -> Iterator[str]:
     for name, value in (
         ("template", settings.template),
         ("agent_template", settings.agent_template),
+        ("infer_backend", settings.infer_backend),
+        ("url", settings.url),
+        ("remote_key", settings.url and settings.api_key),
     ):
         words += [f"--{name}", value] if value else []
     words += ["--adapters", *map(str, settings.adapters)] if settings.adapters else []
     words += ["--strict"] if settings.strict else []
+    options = [f"{name}={value}" for name, value in settings.engine_options.items()]
+    words += ["--engine_options", *options] if options else []
     server = subprocess.Popen([sys.executable, "-m", "toolgrove", "deploy", *words])
     try:
         yield _awaited(f"http://127.0.0.1:{port}", server)

@@ -13,8 +13,9 @@ from toolgrove.core.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from toolgrove.encoding.tokenizer import Tokenizer
-    from toolgrove.engine.base import Engine
+    from toolgrove.engine.kept import KeptPrompts
     from toolgrove.engine.live import LiveEngine
+    from toolgrove.engine.local import LocalEngine
 
 BackendName: TypeAlias = Literal["auto", "local", "vllm", "openvino", "remote"]
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def live_engine(
 
 def engine(
     backend: Backend, folder: Path, adapters: Mapping[str, Path], dtype: str = "auto"
-) -> tuple[Engine, Tokenizer]:
+) -> tuple[LocalEngine | KeptPrompts, Tokenizer]:
     """An engine for lists of prompts; the first of the adapters answers."""
     if backend.name == "local":
         from toolgrove.engine.local import LocalEngine

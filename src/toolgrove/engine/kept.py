@@ -19,6 +19,11 @@ class KeptPrompts:
         self._adapter = adapter
         self._count = 0
 
+    @property
+    def context(self) -> int:
+        """The most tokens that a prompt and its reply may have together."""
+        return self._live.context
+
     def stream(
         self,
         prompts: Sequence[Sequence[int]],

@@ -25,6 +25,10 @@ from toolgrove.eval.suite import Prepared, Task, suites
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from toolgrove.encoding.tokenizer import Tokenizer
+    from toolgrove.engine.backends import Backend
+    from toolgrove.engine.base import Engine
+
 CASES_FILE = "cases.jsonl"
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
@@ -37,13 +41,17 @@ _NO_PART = frozenset(
             "parallel",
             "processes",
             "api_key",
+            "infer_backend",
+            "engine_options",
             "evalscope",
             "evalscope_args",
             "world_timeout_s",
         ),
     }
 )
-"""Settings that choose cases, or change nothing in an answer."""
+"""Settings that choose cases, or change nothing in an answer (the engine is told by itself)."""
+
+_WEIGHTS = ("*.safetensors", "*.gguf", "openvino_model.bin")
 
 _PROBE = Conversation(
     (Message(Role.USER, "Hello"), Message(Role.ASSISTANT, "Hello.")),
@@ -124,7 +132,8 @@ def run_eval(settings: EvalSettings, *, subject: Subject | None = None) -> Repor
     try:
         for make in made:
             prepared.append(make(settings))
-        asked = subject or (_server(settings) if settings.url else _local(settings))
+        there = settings.backend == "remote"
+        asked = subject or (_server(settings) if there else _model(settings))
         tasks = [task for suite in prepared for task in suite.tasks]
         outcomes = _played(settings, asked, tasks)
     finally:
@@ -166,17 +175,26 @@ def _rounds(
     for live in dict.fromkeys(task.live for task in tasks):
         alike = sorted((t for t in tasks if t.live == live), key=lambda task: -task.size)
         plays = (task.begin() for task in alike)
-        if settings.url:
+        if settings.backend == "remote":
             yield from in_threads(plays, speaker, min(settings.parallel, live or len(alike)))
         else:
             yield from in_batches(plays, speaker, min(settings.batch_size, live or len(alike)))
 
 
 def _refuse_clashes(settings: EvalSettings) -> None:
-    """EvalError for settings that name nothing to measure, or that a server has itself."""
-    if not settings.url:
+    """EvalError for settings that name nothing to measure, or that what generates has itself."""
+    backend = settings.backend
+    _backend(settings)
+    if backend != "remote":
         if settings.model is None:
             raise EvalError("nothing to measure", hint="give --model, or --url of a server")
+        if settings.processes > 1 and backend != "local":
+            raise EvalError(
+                f"--processes says nothing with --infer_backend {backend}",
+                hint="the engine shares out its work by itself: --engine_options",
+            )
+        if settings.served_model:
+            raise EvalError("--served_model names a model of --infer_backend remote")
         return
     own = {
         "model": settings.model,
@@ -192,7 +210,7 @@ def _refuse_clashes(settings: EvalSettings) -> None:
         )
 
 
-def _local(settings: EvalSettings) -> Subject:
+def _model(settings: EvalSettings) -> Subject:
     from toolgrove.encoding.encode import refuse_losses
     from toolgrove.models.load import fetch_model
     from toolgrove.templates.detect import dialect_in
@@ -204,26 +222,35 @@ def _local(settings: EvalSettings) -> Subject:
     name = dialect_name(dialect)
 
     def speaker() -> Speaker:
-        from toolgrove.encoding.tokenizer import load_tokenizer
-        from toolgrove.engine.local import LocalEngine
-        from toolgrove.engine.spread import SpreadEngine
-
-        adapters = {path.name: path for path in settings.adapters}
-        count, dtype = settings.processes, settings.torch_dtype
-        if count > 1:
-            engine = SpreadEngine(folder, adapters, count=count, dtype=dtype)
-        else:
-            engine = LocalEngine.load(folder, adapters, dtype=dtype)
+        engine, tok, context = _engine(settings, folder)
         return EngineSpeaker(
-            engine,
-            dialect,
-            load_tokenizer(folder),
-            settings.max_new_tokens,
-            settings.strict,
-            engine.context,
+            engine, dialect, tok, settings.max_new_tokens, settings.strict, context
         )
 
     return Subject(model, name, _identity(settings, name, folder), speaker)
+
+
+def _engine(settings: EvalSettings, folder: Path) -> tuple[Engine, Tokenizer, int]:
+    """What generates, its tokenizer, and its context in tokens."""
+    from toolgrove.encoding.tokenizer import load_tokenizer
+    from toolgrove.engine.backends import chosen, engine
+    from toolgrove.engine.spread import SpreadEngine
+
+    adapters = {path.name: path for path in settings.adapters}
+    if settings.processes > 1:
+        count, dtype = settings.processes, settings.torch_dtype
+        spread = SpreadEngine(folder, adapters, count=count, dtype=dtype)
+        return spread, load_tokenizer(folder), spread.context
+    backend = chosen(_backend(settings), folder, bool(adapters))
+    made, tok = engine(backend, folder, adapters, settings.torch_dtype)
+    return made, tok, made.context
+
+
+def _backend(settings: EvalSettings) -> Backend:
+    """What generates; ConfigError for settings that do not go together."""
+    from toolgrove.engine.backends import Backend
+
+    return Backend(settings.backend, settings.url, settings.api_key, settings.engine_options)
 
 
 def _server(settings: EvalSettings) -> Subject:
@@ -272,9 +299,10 @@ def cpu_seconds() -> float:
 def _identity(settings: EvalSettings, dialect: str, folder: Path) -> JSON:
     """What decides a reply: an answer of another identity must not be taken for this one's."""
     values = settings.model_dump(mode="json", exclude=set(_NO_PART))
-    files = [
-        file for home in (folder, *settings.adapters) for file in sorted(home.glob("*.safetensors"))
-    ]
+    if settings.backend != "local":
+        values["backend"] = [settings.backend, settings.engine_options]
+    homes = (folder, *settings.adapters)
+    files = [file for home in homes for kind in _WEIGHTS for file in sorted(home.glob(kind))]
     weights = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return {**values, "dialect": dialect, "weights": weights}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +25,14 @@ class EvalSettings(CommandSettings):
 
     agent_template: str | None = None
     """How tools and calls are written, by name; left out, as the model's own template does."""
+
+    infer_backend: Literal["auto", "local", "vllm", "openvino", "remote"] = "auto"
+    """What generates: local (transformers), vllm (here, or the vLLM server at --url, fed token
+    ids), openvino, remote (the server at --url, in its own dialect); auto: remote where there is a
+    --url, else local."""
+
+    engine_options: dict[str, Any] = {}
+    """Settings of vLLM's or OpenVINO's own, as tensor_parallel_size=2."""
 
     url: str | None = None
     """Ask a server with OpenAI's chat API instead of a model: http://localhost:8000."""
@@ -84,3 +93,9 @@ class EvalSettings(CommandSettings):
 
     output_dir: Path = Path("output/eval")
     """Folder for cases.jsonl (every reply and verdict), report.json and report.html."""
+
+    @property
+    def backend(self) -> str:
+        """What generates, ``auto`` decided."""
+        decided = "remote" if self.url else "local"
+        return decided if self.infer_backend == "auto" else self.infer_backend

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.core.errors import ConfigError, ModelError, ToolgroveError
 from toolgrove.encoding.byte_level import byte_level_tokenizer
+from toolgrove.encoding.tokenizer import load_tokenizer
 from toolgrove.engine.backends import Backend, chosen
 from toolgrove.engine.base import Finish, Sampling, generate
 from toolgrove.engine.growing import Growing
@@ -16,6 +17,9 @@ from toolgrove.engine.http import address_of, fetch
 from toolgrove.engine.kept import KeptPrompts
 from toolgrove.engine.live import Job
 from toolgrove.engine.vllm_server import VllmServer
+from toolgrove.eval.runner import run_eval
+from toolgrove.eval.settings import EvalSettings
+from toolgrove.models.tiny import tiny_model
 from toolgrove.templates.dialect import dialect
 
 SPOKEN = dialect("chatml", agent="hermes")
@@ -118,6 +122,54 @@ def test_a_vllm_server_that_refuses_or_breaks_off_is_told(there, tok):
         deque((engine.step() for _ in range(200)), maxlen=0)
     with pytest.raises(ModelError, match="no answer"):
         fetch(address_of("http://127.0.0.1:9"), "/v1/models")
+
+
+def test_an_evaluation_asks_the_engine_that_it_is_told_to(there, tmp_path):
+    base = tiny_model(tmp_path / "base")
+    own = load_tokenizer(base)
+    there["answers"]["/v1/models"] = (200, {"data": [{"id": "m", "max_model_len": 4000}]})
+    there["answers"]["/v1/completions"] = (200, pieces_of(own, "No.", 1))
+    settings = EvalSettings(
+        model=str(base),
+        template="chatml",
+        agent_template="hermes",
+        suite=["behaviour"],
+        limit=1,
+        output_dir=tmp_path / "out",
+        max_new_tokens=16,
+        infer_backend="vllm",
+        url=there["url"],
+    )
+    report = run_eval(settings)
+    assert report.dialect.startswith("chatml + hermes")
+    asked = [body for path, body, _ in there["asked"] if path == "/v1/completions"]
+    assert len(asked) >= len(report.outcomes) > 3
+    prompts = [own.decode(body["prompt"]) for body in asked]
+    assert all(prompt.endswith("<|im_start|>assistant\n") for prompt in prompts)
+    assert any("<tools>" in prompt for prompt in prompts)
+    measured = json.loads((tmp_path / "out/cases.jsonl").read_text().partition("\n")[0])
+    assert "vllm" in json.dumps(measured)
+    # what another engine answered is not taken for this one's
+    asked = len(there["asked"])
+    here = run_eval(settings.model_copy(update={"infer_backend": "local", "url": None}))
+    assert len(here.outcomes) == len(report.outcomes)
+    assert [one.texts for one in here.outcomes] != [one.texts for one in report.outcomes]
+    assert len(there["asked"]) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"infer_backend": "remote"}, "where is the remote"),
+        ({"infer_backend": "local", "url": "http://localhost:1"}, "--url does not go"),
+        ({"infer_backend": "local", "engine_options": {"a": 1}}, "no --engine_options"),
+        ({"infer_backend": "vllm", "processes": 2}, "--processes says nothing"),
+        ({"infer_backend": "openvino", "served_model": "m"}, "--served_model"),
+    ],
+)
+def test_what_an_evaluation_cannot_ask_with_is_refused(given, says, tmp_path):
+    with pytest.raises(ToolgroveError, match=says):
+        run_eval(EvalSettings(model="m", output_dir=tmp_path, **given))
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 500])
