@@ -18,11 +18,13 @@ def run(settings: SftCommand) -> int:
     """Trains; prints where the result lies. 130 when Ctrl-C ended the run early."""
     from toolgrove.cli.memory import returning_memory
     from toolgrove.cli.together import started, tell
+    from toolgrove.eval.while_training import tool_watch
     from toolgrove.train.sft import run_sft
 
-    code = started(settings)
+    watches = [tool_watch]
+    code = started(settings, watches=watches)
     if code is not None:
         return code
     with returning_memory():
-        result = run_sft(SftSettings(**settings.model_dump(exclude={"as_json"})))
+        result = run_sft(SftSettings(**settings.model_dump(exclude={"as_json"})), watches)
     return tell(result, as_json=settings.as_json)

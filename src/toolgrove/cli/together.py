@@ -23,6 +23,7 @@ from toolgrove.models.threads import usable_cores
 if TYPE_CHECKING:
     from toolgrove.train.settings import TrainSettings
     from toolgrove.train.sft import SftResult
+    from toolgrove.train.watchers import Watch
 
 LOOK_EVERY_S = 0.5
 PORT = 29500
@@ -32,7 +33,9 @@ PATIENCE_S = 60.0
 """How long the others may take to end once one process has failed."""
 
 
-def started(settings: TrainSettings, command: str = "sft") -> int | None:
+def started(
+    settings: TrainSettings, command: str = "sft", watches: Sequence[Watch] = ()
+) -> int | None:
     """Starts the run's processes here, or through Ray; None where this process is to train.
 
     That is so in a run of one process, and where torchrun or the like has started this one.
@@ -45,7 +48,8 @@ def started(settings: TrainSettings, command: str = "sft") -> int | None:
     if settings.executor == "ray":
         from toolgrove.train.ray_job import train_on_ray
 
-        return tell(train_on_ray(settings, command), as_json=bool(getattr(settings, "as_json", 0)))
+        result = train_on_ray(settings, command, watches)
+        return tell(result, as_json=bool(getattr(settings, "as_json", 0)))
     count = processes_here(settings)
     alone = count * settings.nnodes == 1 and parallel_of(settings).kind is Kind.DDP
     return None if alone else train_together(settings, command)

@@ -112,7 +112,7 @@ class _Arguments:
                 return [ARGUMENT_KEYS] * len(texts)
             whole = "".join(texts).lstrip()
             opened = _BRACKET.search(mark)
-            if self._tagged or not (opened or whole.startswith("{")) and _ENDS_TAG.search(mark):
+            if self._tagged or (not (opened or whole.startswith("{")) and _ENDS_TAG.search(mark)):
                 self._tagged = True
                 return [ARGUMENT_VALUES] * len(texts)
             self._scan = _Scan(inside=not (opened or whole.startswith("{")))

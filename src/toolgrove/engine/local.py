@@ -25,10 +25,13 @@ class LocalEngine:
     """A model in memory that answers batches of prompts.
 
     Prompts are sorted by length and run in batches under a token budget; a reply that has ended
-    leaves its batch at once. One engine serves one stream at a time.
+    leaves its batch at once. One engine serves one stream at a time. ``as_it_is``: with the adapter
+    that is on the model, which is being trained; it is neither switched nor left away.
     """
 
-    def __init__(self, model: Any, tok: Tokenizer, eos: Sequence[int] = ()) -> None:
+    def __init__(
+        self, model: Any, tok: Tokenizer, eos: Sequence[int] = (), *, as_it_is: bool = False
+    ) -> None:
         from toolgrove.models.head import head_is_plain
 
         self.model = model
@@ -36,6 +39,7 @@ class LocalEngine:
         self.ends = frozenset(eos) | _declared_eos(model)
         self._adapters: list[str] = []
         self._active: str | None = None
+        self._as_it_is = as_it_is
         self._constrainers: dict[tuple[str, ...], Constrainer] = {}
         self._plain_head = head_is_plain(model)
 
@@ -183,7 +187,7 @@ class LocalEngine:
             raise ModelError(f'no adapter "{name}"', hint=near or f"loaded: {known}")
 
     def _bare(self) -> AbstractContextManager[Any]:
-        if self._is_peft() and self._active is None:
+        if self._is_peft() and self._active is None and not self._as_it_is:
             return self.model.disable_adapter()
         return nullcontext()
 
@@ -191,7 +195,7 @@ class LocalEngine:
         """The model that answers: a learnt prompt that is not in use stands outside of it."""
         from toolgrove.models.prompted import is_prompted
 
-        bare = self._active is None and is_prompted(self.model)
+        bare = self._active is None and not self._as_it_is and is_prompted(self.model)
         return self.model.get_base_model() if bare else self.model
 
     def _batch(

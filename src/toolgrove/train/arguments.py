@@ -112,14 +112,18 @@ def _optimization(settings: TrainSettings) -> dict[str, Any]:
 
 def _rhythm(settings: TrainSettings, *, validate: bool) -> dict[str, Any]:
     """When to log, save and validate."""
-    every = settings.eval_steps
+    every, best, limit = settings.eval_steps, settings.best, settings.save_total_limit
+    if best is not None and limit == 1:
+        limit = 2  # with one the loop would delete the newest at its end, and keep the best alone
     return {
         "logging_steps": settings.logging_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
         "save_strategy": settings.save_strategy,
         "save_steps": settings.save_steps,
-        "save_total_limit": settings.save_total_limit,
+        "save_total_limit": limit,
+        "metric_for_best_model": best and best.key,
+        "greater_is_better": best and best.greater,
         "save_only_model": settings.save_only_model,
         "eval_strategy": ("steps" if every else settings.save_strategy) if validate else "no",
         "eval_steps": every or settings.save_steps,

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from toolgrove.core.errors import ConfigError
 from toolgrove.encoding.cache import CachedSequences
 from toolgrove.encoding.encoded import Encoded
 from toolgrove.encoding.forest import Forest, grow
+from toolgrove.encoding.kinds import NAMES
 from toolgrove.encoding.packs import Pack, PackPlan, Slots, schedule
 from toolgrove.train.layout import Layout
 
 _POOL_BATCHES = 50
 NO_CHANNEL = "other"
 """The channel of rows that name none."""
+
+
+ByKind: TypeAlias = Callable[[Encoded], Mapping[str, list[float]]]
+"""The weights of a row by kind of token; they add up to the row's weights."""
 
 
 class Sequences(Dataset[Any]):
@@ -202,11 +208,14 @@ class PackBatches(Sampler[list[int]]):
             yield [] if number < 0 else list(self._packs[number].rows)
 
 
-def collate(items: Sequence[tuple[int, Encoded]], *, channels: bool = False) -> dict[str, Any]:
+def collate(
+    items: Sequence[tuple[int, Encoded]], *, channels: bool = False, kinds: ByKind | None = None
+) -> dict[str, Any]:
     """Pads rows on the right: ``input_ids`` and ``weights`` (padding weighs 0), with ``counts``.
 
     No items make a batch of one untrained token, so that a process without work can keep step
-    with the others. With ``channels`` the weights of each channel are told too.
+    with the others. With ``channels`` the weights of each channel are told too, with ``kinds``
+    those of each kind of token.
     """
     longest = max((len(encoded) for _, encoded in items), default=1)
     lines = max(len(items), 1)
@@ -216,18 +225,42 @@ def collate(items: Sequence[tuple[int, Encoded]], *, channels: bool = False) -> 
         input_ids[line, : len(encoded)] = torch.tensor(encoded.ids)
         weights[line, : len(encoded)] = torch.tensor(encoded.weights)
     batch: dict[str, Any] = {"input_ids": input_ids, "weights": weights, **_counts(items)}
-    if channels:
-        of_rows = [channel_name(row) for _, row in items]
-        lines_of = {name: [name == each for each in of_rows] for name in sorted(set(of_rows))}
-        batch["channels"] = {
-            name: weights * torch.tensor(chosen).unsqueeze(1) for name, chosen in lines_of.items()
-        }
+    if channels or kinds:
+        batch["channels"] = told = dict[str, Tensor]()
+        for line, each in enumerate(_told([row for _, row in items], kinds, channels=channels)):
+            for name, own in each.items():
+                told.setdefault(name, torch.zeros_like(weights))[line, : len(own)] = torch.tensor(
+                    own
+                )
     return batch
 
 
 def channel_name(row: Encoded) -> str:
     """The channel that a row's loss is told under."""
     return row.channel or NO_CHANNEL
+
+
+def _told(
+    rows: Sequence[Encoded], kinds: ByKind | None, *, channels: bool
+) -> list[dict[str, list[float]]]:
+    """For each row the weights whose loss is told by itself, by name.
+
+    ConfigError for a channel that has the name of a kind.
+    """
+    found: list[dict[str, list[float]]] = []
+    for row in rows:
+        parts = dict(kinds(row)) if kinds else {}
+        if channels:
+            name = channel_name(row)
+            if kinds and name in NAMES:
+                raise ConfigError(
+                    f'the channel "{name}" has the name of a kind of tokens',
+                    where=row.where or None,
+                    hint="--eval_loss_by_kind false, or another name",
+                )
+            parts[name] = row.weights
+        found.append(parts)
+    return found
 
 
 def collate_part(
@@ -259,7 +292,11 @@ def collate_part(
 
 
 def collate_forest(
-    items: Sequence[tuple[int, Encoded]], *, share: bool = True, channels: bool = False
+    items: Sequence[tuple[int, Encoded]],
+    *,
+    share: bool = True,
+    channels: bool = False,
+    kinds: ByKind | None = None,
 ) -> dict[str, Tensor | dict[str, Any]]:
     """Rows as one forest: ``input_ids``, the ``weights`` of its targets, its ``tree``, ``counts``.
 
@@ -268,7 +305,10 @@ def collate_forest(
     idle = Encoded([0], [0.0], [])
     rows = [encoded for _, encoded in items]
     forest = grow(rows or [idle], share=share)
-    told = {"channels": _channels(rows, forest, share=share)} if channels else {}
+    told: dict[str, Any] = {}
+    if channels or kinds:
+        parts = _told(rows, kinds, channels=channels)
+        told["channels"] = _of_targets(rows, parts, forest, share=share)
     return {
         **told,
         "input_ids": torch.tensor([forest.ids]),
@@ -283,17 +323,23 @@ def collate_forest(
     }
 
 
-def _channels(rows: Sequence[Encoded], forest: Forest, *, share: bool) -> dict[str, Tensor]:
-    """The weights of the forest's targets that are of each channel.
+def _of_targets(
+    rows: Sequence[Encoded],
+    told: Sequence[Mapping[str, list[float]]],
+    forest: Forest,
+    *,
+    share: bool,
+) -> dict[str, Tensor]:
+    """The weights of the forest's targets that are told by themselves.
 
-    The same rows with the weights of one channel grow into the same forest with fewer targets.
+    The same rows with some of their weights only grow into the same forest with fewer targets.
     """
     places = {(target.at, target.id): place for place, target in enumerate(forest.targets)}
     found: dict[str, Tensor] = {}
-    for name in sorted({channel_name(row) for row in rows}):
+    for name in sorted({name for each in told for name in each}):
         only = [
-            row if channel_name(row) == name else replace(row, weights=[0.0] * len(row))
-            for row in rows
+            replace(row, weights=each.get(name) or [0.0] * len(row))
+            for row, each in zip(rows, told, strict=True)
         ]
         found[name] = torch.zeros(len(places))
         for target in grow(only, share=share).targets:

@@ -18,10 +18,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from toolgrove.train.loss import most
+from toolgrove.train.settings import Best
 from toolgrove.train.sharded import held_weights
 from toolgrove.train.trainer import Counts
 
 logger = logging.getLogger(__name__)
+
+TOOL_ACCURACY = "eval_tool_accuracy"
+"""What the progress display shows of what watchers saw, beside the metric of the best model."""
 
 _LINE_EVERY_S = 5.0
 _PACE = ("tokens", "trained_tokens", "tokens_per_s")
@@ -31,16 +35,16 @@ class Metrics(TrainerCallback):
     """Appends a line to ``metrics.jsonl`` whenever the trainer logs.
 
     Training lines hold step, epoch, loss, lr, grad_norm, tokens and trained_tokens (since the
-    run began), tokens_per_s (since the line before), elapsed_s and what else the loss noted (acc,
-    loss_NAME of a channel); validation lines step, epoch, eval_loss and the like. Only the first
-    process writes.
+    run began), tokens_per_s (since the line before, validations left out), elapsed_s and what else
+    the loss noted (acc, loss_NAME of a channel); validation lines step, epoch, eval_loss, the loss
+    of each kind of token and what watchers saw. Only the first process writes.
     """
 
     def __init__(self, file: Path, counts: Counts) -> None:
         self._file = file
         self._counts = counts
         self._began = time.perf_counter()
-        self._last = (self._began, counts.tokens)
+        self._last = (self._began, counts.tokens, counts.aside_s)
         self._before_s = 0.0
         self.latest: dict[str, Any] = {}
 
@@ -57,11 +61,13 @@ class Metrics(TrainerCallback):
             self._before_s = trained[-1]["elapsed_s"]
 
     def pace(self) -> dict[str, float]:
-        """What every logger is told of the tokens seen; their speed is since it was last asked."""
-        now, tokens = time.perf_counter(), self._counts.tokens
-        then, tokens_then = self._last
-        self._last = (now, tokens)
-        speed = round((tokens - tokens_then) / max(now - then, 1e-9), 1)
+        """What every logger is told of the tokens seen; their speed is since it was last asked, the
+        time of validations left out."""
+        now, tokens, aside = time.perf_counter(), self._counts.tokens, self._counts.aside_s
+        then, tokens_then, aside_then = self._last
+        self._last = (now, tokens, aside)
+        training_s = now - then - (aside - aside_then)
+        speed = round((tokens - tokens_then) / max(training_s, 1e-9), 1)
         return dict(zip(_PACE, (tokens, self._counts.trained, speed), strict=True))
 
     def on_train_begin(
@@ -69,7 +75,7 @@ class Metrics(TrainerCallback):
     ) -> None:
         """Starts the clock."""
         self._began = time.perf_counter()
-        self._last = (self._began, self._counts.tokens)
+        self._last = (self._began, self._counts.tokens, self._counts.aside_s)
 
     def on_log(
         self,
@@ -124,8 +130,9 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
 class Display(TrainerCallback):
     """Shows loss, speed and the time left on stderr: a bar in a terminal, lines elsewhere."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, best: Best | None = None) -> None:
         self._metrics = metrics
+        self._best = best
         self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: Any = None
@@ -194,7 +201,14 @@ class Display(TrainerCallback):
         ]
         if "eval_loss" in latest:
             parts.insert(1, f"validation {latest['eval_loss']:.4f}")
+            shown = dict.fromkeys((TOOL_ACCURACY, self._best.key if self._best else TOOL_ACCURACY))
+            told = [key for key in shown if key in latest and key != "eval_loss"]
+            parts[2:2] = [f"{_words(key)} {latest[key]:.4f}" for key in told]
         return "  ".join(parts)
+
+
+def _words(key: str) -> str:
+    return key.removeprefix("eval_").replace("_", " ")
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Ends a run whose validation loss no longer falls."""
+"""Ends a run whose validations no longer get better."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from toolgrove.train.callbacks import read_metrics
+from toolgrove.train.settings import Best
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ class EarlyStop(TrainerCallback):
     What was validated is read from the run's metrics file, so a resumed run counts on.
     """
 
-    def __init__(self, file: Path, patience: int) -> None:
+    def __init__(self, file: Path, patience: int, best: Best) -> None:
         self._file = file
         self._patience = patience
+        self._best = best
         self.stopped_at: int | None = None
 
     def on_evaluate(
@@ -34,10 +36,12 @@ class EarlyStop(TrainerCallback):
     ) -> None:
         """Counts; tells the trainer to save and stop."""
         lines = read_metrics(self._file)
-        losses = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
-        losses[state.global_step] = (metrics or {})["eval_loss"]
-        best = min(losses, key=lambda step: (losses[step], step))
-        since = sum(1 for step in losses if step > best)
+        key = self._best.key
+        found = {line["step"]: line[key] for line in lines if key in line}
+        found[state.global_step] = (metrics or {})[key]
+        sign = -1 if self._best.greater else 1
+        best = min(found, key=lambda step: (sign * found[step], step))
+        since = sum(1 for step in found if step > best)
         if since < self._patience:
             return
         self.stopped_at = state.global_step
@@ -45,8 +49,9 @@ class EarlyStop(TrainerCallback):
         control.should_save = True
         if state.is_world_process_zero:
             logger.warning(
-                "stopping early: no better validation loss than %.4f (step %d) in %d validations",
-                losses[best],
+                "stopping early: no better validation %s than %.4f (step %d) in %d validations",
+                self._best.name,
+                found[best],
                 best,
                 since,
             )

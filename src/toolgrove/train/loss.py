@@ -103,9 +103,9 @@ class WeightedLoss(Loss):
 
         Of rows, ``input_ids`` and ``weights`` are [rows, tokens] and a weight belongs to the
         token it stands at. Of a forest, ``input_ids`` is [1, tokens] and ``weights`` goes with
-        the targets of the ``tree``. ``channels`` are the weights that are of each channel, laid
-        out as ``weights`` are: their losses are noted. Of a ``part`` of rows, whose other parts
-        are with other processes, a weight belongs to the token that follows.
+        the targets of the ``tree``. ``channels`` are the weights that are of each channel or kind
+        of token, laid out as ``weights`` are: their losses are noted. Of a ``part`` of rows, whose
+        other parts are with other processes, a weight belongs to the token that follows.
         """
         more: dict[str, Any] = {"use_cache": False}
         if part is not None:

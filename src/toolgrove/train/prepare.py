@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -45,6 +46,8 @@ class Prepared:
     rows: int
     rejected: int
     streamed: Streamed | None = None
+    answered: Sequence[Chat] = ()
+    """Validation rows that the model answers while it is trained."""
 
 
 def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) -> Prepared:
@@ -64,7 +67,11 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
         found = from_cache(settings, folder, length_limit(settings, folder), console)
         for idle in rule.idle(found.train.totals.acted):
             logger.warning(idle)
-        return Prepared(found.train, found.val or [], dialect, tok, found.rows, found.rejected)
+        read = _read_val(settings, run).chats if settings.eval_generate else []
+        held = found.val or []
+        answered = _answered(settings, read)
+        rows, bad = found.rows, found.rejected
+        return Prepared(found.train, held, dialect, tok, rows, bad, answered=answered)
     limit = length_limit(settings, folder)
     encoding = EncodeSettings(
         rule, History(settings.history), limit, Truncation(settings.truncation_strategy), set()
@@ -72,8 +79,10 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
     encoder = _Encoder(dialect, tok, encoding, settings.system)
     if settings.streaming:
         streamed = _streamed(settings, folder, run, limit)
-        held_out, rejected = _held_out(settings, run, encoder, console)
-        return Prepared(streamed.first, held_out, dialect, tok, 0, rejected, streamed)
+        val, rejected = _held_out(settings, run)
+        held_out = encoder.validating(val, console)
+        answered = _answered(settings, val)
+        return Prepared(streamed.first, held_out, dialect, tok, 0, rejected, streamed, answered)
     train, val, rejected = _read(settings, run)
     sequences = encoder.all(train, console)
     for idle in rule.idle(encoding.acted or ()):
@@ -84,10 +93,8 @@ def prepare(settings: SftSettings, folder: Path, run: Path, console: Console) ->
             where=", ".join(settings.dataset),
             hint="are there assistant turns, and does --loss_scale give them weight?",
         )
-    held_out = encoder.all(val, console)
-    if val and not held_out:
-        raise DataError("none of the validation rows has anything to predict")
-    return Prepared(sequences, held_out, dialect, tok, len(train), rejected)
+    held_out, answered = encoder.validating(val, console), _answered(settings, val)
+    return Prepared(sequences, held_out, dialect, tok, len(train), rejected, answered=answered)
 
 
 def dialect_of(settings: SftSettings, folder: Path) -> Dialect:
@@ -132,17 +139,28 @@ def _streamed(settings: SftSettings, folder: Path, run: Path, limit: int | None)
     return Streamed(windows, look(windows).sequences, limit)
 
 
-def _held_out(
-    settings: SftSettings, run: Path, encoder: _Encoder, console: Console
-) -> tuple[list[Encoded], int]:
-    """The validation sequences of a run that streams, and how many rows were rejected."""
+def _held_out(settings: SftSettings, run: Path) -> tuple[list[Chat], int]:
+    """The validation rows of a run that streams, and how many were rejected."""
     if not settings.val_dataset:
         return [], 0
-    val = _load(settings, validation_of(settings), run / "rejected_val.jsonl")
-    sequences = encoder.all(val.chats, console)
-    if not sequences:
-        raise DataError("none of the validation rows has anything to predict")
-    return sequences, val.rejected
+    val = _read_val(settings, run)
+    return val.chats, val.rejected
+
+
+def _read_val(settings: SftSettings, run: Path) -> Loaded:
+    return _load(settings, validation_of(settings), run / "rejected_val.jsonl")
+
+
+def _answered(settings: SftSettings, val: Sequence[Chat]) -> list[Chat]:
+    """The validation rows that are answered, drawn by the data's seed, in their order."""
+    from toolgrove.encoding.job import with_system
+
+    count = min(settings.eval_generate, len(val))
+    chosen = sorted(random.Random(settings.data_seed).sample(range(len(val)), count))
+    return [
+        replace(val[n], conversation=with_system(val[n].conversation, settings.system))
+        for n in chosen
+    ]
 
 
 def _load(settings: SftSettings, mixture: Mixture, rejected: Path) -> Loaded:
@@ -164,7 +182,7 @@ def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int
 
     loaded = _load(settings, training_of(settings), run / "rejected.jsonl")
     if settings.val_dataset:
-        val = _load(settings, validation_of(settings), run / "rejected_val.jsonl")
+        val = _read_val(settings, run)
         return loaded.chats, val.chats, loaded.rejected + val.rejected
     train, held_out = split(loaded.chats, settings.split_dataset_ratio, settings.data_seed)
     return train, held_out, loaded.rejected
@@ -204,6 +222,13 @@ class _Encoder:
             sequences += useful
         if idle:
             logger.warning("%d of %d rows have nothing to train and are left out", idle, len(chats))
+        return sequences
+
+    def validating(self, chats: Sequence[Chat], console: Console) -> list[Encoded]:
+        """``all``; DataError where there are chats and none has anything to predict."""
+        sequences = self.all(chats, console)
+        if chats and not sequences:
+            raise DataError("none of the validation rows has anything to predict")
         return sequences
 
     def _one(self, chat: Chat) -> list[Encoded]:

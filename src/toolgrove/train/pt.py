@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from toolgrove.core.errors import DataError
 from toolgrove.encoding.encoded import Encoded
+from toolgrove.train.disk import telling_full_disk
 from toolgrove.train.prepare import length_limit
 from toolgrove.train.pt_recipe import PtSettings
 from toolgrove.train.ranks import rank
-from toolgrove.train.sft import Job, SftResult, begin, telling_full_disk, train, write_run
+from toolgrove.train.sft import Job, SftResult, begin, train, write_run
+from toolgrove.train.watchers import refuse_unknown
 
 if TYPE_CHECKING:
     from toolgrove.core.samples import Text
@@ -42,6 +44,7 @@ def run_pt(settings: PtSettings) -> SftResult:
 
     The run folder, signals, resuming and errors are those of ``run_sft``; there is no dialect.
     """
+    refuse_unknown(settings.best, ())
     job = begin(settings, "pt")
     with telling_full_disk(job.run):
         data = _blocks(settings, job)

@@ -6,22 +6,24 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from toolgrove.core.errors import ConfigError, ToolgroveError
+from toolgrove.core.messages import JSON
 from toolgrove.train.parallel import processes_here
 from toolgrove.train.pt import run_pt
 from toolgrove.train.pt_recipe import PtSettings
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.settings import TrainSettings
 from toolgrove.train.sft import SftResult, run_sft
+from toolgrove.train.watchers import Watch
 
 
-def train_on_ray(settings: TrainSettings, command: str) -> SftResult:
+def train_on_ray(settings: TrainSettings, command: str, watches: Sequence[Watch] = ()) -> SftResult:
     """Runs the recipe on workers of Ray.
 
     The workers use gloo on CPUs and NCCL on GPUs. A running cluster is joined where RAY_ADDRESS
@@ -44,7 +46,8 @@ def train_on_ray(settings: TrainSettings, command: str) -> SftResult:
         there = ray.cluster_resources()
         gpus = there.get("GPU", 0) > 0
         _refuse_too_many(count, "GPU" if gpus else "CPU", there)
-        return _fit(settings, command, count, gpus=gpus)
+        job = {"settings": told(settings), "command": command, "watches": list(watches)}
+        return _fit(job, count, gpus=gpus)
     finally:
         if began:
             ray.shutdown()
@@ -60,16 +63,20 @@ def _refuse_too_many(count: int, kind: str, there: Mapping[str, float]) -> None:
         )
 
 
-def _fit(settings: TrainSettings, command: str, count: int, *, gpus: bool) -> SftResult:
+def told(settings: TrainSettings) -> JSON:
+    """The recipe as the workers are told it."""
+    return settings.model_dump(mode="json", by_alias=True, exclude={"as_json"})
+
+
+def _fit(job: JSON, count: int, *, gpus: bool) -> SftResult:
     from ray.train import RunConfig, ScalingConfig  # pyright: ignore
     from ray.train.torch import TorchTrainer  # pyright: ignore
     from ray.train.v2.api.exceptions import WorkerGroupError  # pyright: ignore
 
-    told = settings.model_dump(mode="json", by_alias=True, exclude={"as_json"})
     with tempfile.TemporaryDirectory() as folder:  # of Ray's own notes; the run has its folder
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"settings": told, "command": command, "folder": str(Path.cwd())},
+            train_loop_config={**job, "folder": str(Path.cwd())},
             scaling_config=ScalingConfig(num_workers=count, use_gpu=gpus),
             run_config=RunConfig(storage_path=folder, name="train"),
         )
@@ -77,9 +84,14 @@ def _fit(settings: TrainSettings, command: str, count: int, *, gpus: bool) -> Sf
             said: Any = trainer.fit().return_value
         except WorkerGroupError as error:
             raise _told_by_workers(error.worker_failures) from error
-    at = said["checkpoint"]
+    at, best = said["checkpoint"], said["best"]
     return SftResult(
-        **{**said, "output_dir": Path(said["output_dir"]), "checkpoint": at and Path(at)}
+        **{
+            **said,
+            "output_dir": Path(said["output_dir"]),
+            "checkpoint": at and Path(at),
+            "best": best and Path(best),
+        }
     )
 
 
@@ -89,7 +101,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     if config["command"] == "pt":
         result = run_pt(PtSettings(**config["settings"]))
     else:
-        result = run_sft(SftSettings(**config["settings"]))
+        result = run_sft(SftSettings(**config["settings"]), config["watches"])
     return json.loads(json.dumps(asdict(result), default=str))
 
 

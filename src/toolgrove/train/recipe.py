@@ -78,6 +78,17 @@ class SftSettings(TrainSettings):
     truncation_strategy: Literal["raise", "delete", "left", "right"] = "raise"
     """What to do with a longer sequence: stop, leave it out, or cut it at whole messages."""
 
+    eval_generate: int = Field(0, ge=0)
+    """Rows of the validation data whose assistant turns the model writes anew in each validation,
+    which tells tool_accuracy and the like; 0: none."""
+
+    eval_max_new_tokens: int = Field(256, ge=1)
+    """Longest reply in a validation; one that does not end by itself is not valid."""
+
+    eval_loss_by_kind: bool | None = None
+    """Whether a validation tells the loss of call names, argument keys, argument values, thinking,
+    text and stops; left out, where eval_generate is given."""
+
     @model_validator(mode="after")
     def _data_is_named(self) -> SftSettings:
         if not self.dataset and not self.cached_dataset:
@@ -100,7 +111,10 @@ class SftSettings(TrainSettings):
             raise ValueError("center_rewards_coefficient belongs to task_type reward")
         if self.task_type == "causal_lm":
             return self
-        writing = {"loss_scale", "history", "new_special_tokens", "enable_channel_loss"}
+        writing = {
+            *("loss_scale", "history", "new_special_tokens", "enable_channel_loss"),
+            *("eval_generate", "eval_loss_by_kind", "eval_max_new_tokens"),
+        }
         idle = sorted(
             name for name in writing & self.model_fields_set if not self._is_default(name)
         )
@@ -113,6 +127,26 @@ class SftSettings(TrainSettings):
         if self.truncation_strategy in ("left", "right"):
             raise ValueError("what is scored is not cut: truncation_strategy is raise or delete")
         return self
+
+    @model_validator(mode="after")
+    def _validation_can_be_watched(self) -> SftSettings:
+        if self.watches_kinds and not self.validates:
+            name = "eval_generate" if self.eval_generate else "eval_loss_by_kind"
+            raise ValueError(f"{name} needs val_dataset or split_dataset_ratio")
+        kept = self.cached_val_dataset or (self.keeps and not self.val_dataset)
+        if self.eval_generate and kept:
+            raise ValueError(
+                "eval_generate needs conversations, a cache holds tokens: give val_dataset,"
+                " not cached_val_dataset"
+            )
+        if self.eval_generate and self.sequence_parallel_size * self.context_parallel_size > 1:
+            raise ValueError("eval_generate cannot go with processes that share a sequence")
+        return self
+
+    @property
+    def watches_kinds(self) -> bool:
+        """Whether a validation tells the loss of each kind of token."""
+        return self.eval_generate > 0 if self.eval_loss_by_kind is None else self.eval_loss_by_kind
 
     def _is_default(self, name: str) -> bool:
         return getattr(self, name) == type(self).model_fields[name].default

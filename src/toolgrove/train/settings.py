@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,25 @@ from toolgrove.train.tuned_settings import PROMPTS, TunedSettings
 
 ROWS_PER_STEP = 16
 """About how many sequences make an optimizer step where no setting says otherwise."""
+
+
+class Best(NamedTuple):
+    """Which number of a validation line tells how good a model is."""
+
+    key: str
+    greater: bool
+
+    @classmethod
+    def of(cls, name: str, greater: bool | None = None) -> Best:
+        """By the metric's name, with ``eval_`` or without; losses are better when lower."""
+        plain = name.removeprefix("eval_")
+        loss = plain == "loss" or plain.startswith("loss_")
+        return cls(f"eval_{plain}", not loss if greater is None else greater)
+
+    @property
+    def name(self) -> str:
+        """The metric's name without ``eval_``."""
+        return self.key.removeprefix("eval_")
 
 
 class TrainSettings(TunedSettings):
@@ -146,8 +165,18 @@ class TrainSettings(TunedSettings):
     eval_steps: int | None = Field(None, ge=1)
     """Validate every so many steps; left out, whenever a checkpoint is saved."""
 
+    metric_for_best_model: str | None = None
+    """Save a checkpoint whenever this number of the validation is better than ever, and keep it:
+    loss, tool_accuracy, loss_argument_values, ... as metrics.jsonl tells it behind eval_."""
+
+    greater_is_better: bool | None = None
+    """Whether a higher metric_for_best_model is better; left out, so it is but for losses."""
+
+    load_best_model_at_end: bool = False
+    """The run's result is its best checkpoint instead of its newest."""
+
     early_stop_interval: int | None = Field(None, ge=1)
-    """Stop after so many validations in a row without a better loss."""
+    """Stop after so many validations in a row without a better metric_for_best_model, or loss."""
 
     enable_channel_loss: bool = False
     """Also tell the loss of each value that rows have in their column channel."""
@@ -185,8 +214,17 @@ class TrainSettings(TunedSettings):
             raise ValueError("save_only_model leaves nothing to resume from")
         if self.tuner_type == "prefix" and self.gradient_checkpointing:
             raise ValueError("gradient_checkpointing would lose the learnt prefix")
-        if self.early_stop_interval and not self.validates:
-            raise ValueError("early_stop_interval needs val_dataset or split_dataset_ratio")
+        return self
+
+    @model_validator(mode="after")
+    def _best_can_be_known(self) -> TrainSettings:
+        for name in ("early_stop_interval", "metric_for_best_model", "load_best_model_at_end"):
+            if getattr(self, name) and not self.validates:
+                raise ValueError(f"{name} needs val_dataset or split_dataset_ratio")
+        if self.greater_is_better is not None and not self.metric_for_best_model:
+            raise ValueError("greater_is_better says nothing without metric_for_best_model")
+        if self.load_best_model_at_end and self.save_strategy == "no":
+            raise ValueError("load_best_model_at_end needs checkpoints: save_strategy is no")
         return self
 
     @model_validator(mode="after")
@@ -210,6 +248,12 @@ class TrainSettings(TunedSettings):
         if self.save_strategy == "epoch":
             raise ValueError("a stream has no epochs: save_strategy is steps or no")
         return self
+
+    @property
+    def best(self) -> Best | None:
+        """What tells the best checkpoint, where the run looks for it."""
+        name = self.metric_for_best_model or ("loss" if self.load_best_model_at_end else None)
+        return None if name is None else Best.of(name, self.greater_is_better)
 
     @property
     def peak_learning_rate(self) -> float:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.encoding.kinds import Kinds
 from toolgrove.templates.spoken import FILE as DIALECT
 from toolgrove.templates.spoken import spoken
+from toolgrove.train.disk import telling_full_disk
 from toolgrove.train.parallel import Kind, parallel_of
 from toolgrove.train.prepare import prepare, show_sample
 from toolgrove.train.ranks import agreed_folder, local_ranks, rank, ranks
@@ -29,7 +28,8 @@ from toolgrove.train.run import (
     refuse_other_shape,
     step_of,
 )
-from toolgrove.train.settings import TrainSettings
+from toolgrove.train.settings import Best, TrainSettings
+from toolgrove.train.watchers import Watch, Watcher, made, refuse_parts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from toolgrove.models.task import Head
     from toolgrove.models.tuned import Tuned
     from toolgrove.templates.dialect import Dialect
+    from toolgrove.train.batches import ByKind
     from toolgrove.train.loss import Loss
     from toolgrove.train.source import Feed
     from toolgrove.train.stream_source import Streamed
@@ -46,15 +47,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
-
 
 @dataclass(frozen=True, slots=True)
 class SftResult:
     """What a run left behind. ``stopped`` names the signal that ended it early, if one did.
 
-    ``checkpoint`` is the newest whole one: the adapter or model to use, and to go on from.
-    ``metrics`` is the last line of metrics.jsonl.
+    ``checkpoint`` is the newest whole one, with ``load_best_model_at_end`` the best: the adapter or
+    model to use. ``best`` is the one that ``metric_for_best_model`` chose. ``metrics`` are the
+    latest of metrics.jsonl.
     """
 
     output_dir: Path
@@ -63,6 +63,7 @@ class SftResult:
     loss: float | None
     stopped: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+    best: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -70,8 +71,10 @@ class SftResult:
         return 130 if self.stopped == "SIGINT" else 0
 
 
-def run_sft(settings: SftSettings) -> SftResult:
+def run_sft(settings: SftSettings, watches: Sequence[Watch] = ()) -> SftResult:
     """Fine-tunes as the recipe says. All that a user can mend is a ToolgroveError.
+
+    ``watches`` make what looks at the model in each validation, where the recipe asks for it.
 
     The run folder then holds recipe.yaml, dialect.json, the tokenizer's files, metrics.jsonl,
     plots/ and checkpoint-N/. SIGINT and SIGTERM end the run after the current step with a
@@ -81,7 +84,10 @@ def run_sft(settings: SftSettings) -> SftResult:
     with telling_full_disk(job.run):
         if settings.head is not None:
             return _run_scored(settings, job)
+        refuse_parts(settings)
         prepared = prepare(settings, job.texts, job.run, job.console)
+        kinds = Kinds(prepared.tok).weights if settings.watches_kinds else None
+        job = replace(job, watchers=made(settings, prepared, watches), kinds=kinds)
         _write_beginning(settings, job, prepared.dialect)
         show_sample(prepared, job.console)
         return train(job, prepared)
@@ -128,7 +134,8 @@ class Job:
 
     ``texts`` is the folder with the tokenizer and config that the run uses, ``tokens`` are the new
     tokens in it (see ``add_tokens``), ``callbacks`` are the user's, ``head`` is what scores, if the
-    model does not write.
+    model does not write. ``watchers`` look at the model in each validation, which tells the loss of
+    these ``kinds``.
     """
 
     command: str
@@ -141,6 +148,8 @@ class Job:
     tokens: Mapping[str, Sequence[int]]
     callbacks: Sequence[TrainerCallback] = ()
     head: Head | None = None
+    watchers: Sequence[Watcher] = ()
+    kinds: ByKind | None = None
 
 
 def begin(settings: TrainSettings, command: str) -> Job:
@@ -213,7 +222,8 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
         job.console.print(f"going on from {job.resume}", soft_wrap=True)
     elif trainer.args.should_save:
         file.write_text("", encoding="utf-8")
-    display, wish = Display(metrics), StopWish(save=job.settings.save_strategy != "no")
+    display = Display(metrics, job.settings.best)
+    wish = StopWish(save=job.settings.save_strategy != "no")
     trainer.pace = metrics.pace
     for callback in (metrics, display, wish, *_beside(job, file, writes=trainer.args.should_save)):
         trainer.add_callback(callback)
@@ -224,15 +234,19 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
         display.close()
     if trainer.args.should_save:
         draw_plots(read_metrics(file), job.run / "plots")
+    found = trainer.state.best_model_checkpoint if job.settings.best else None
+    best = Path(found) if found else None
+    newest = newest_checkpoint(job.run, whole=not job.settings.save_only_model)
     result = SftResult(
         output_dir=job.run,
-        checkpoint=newest_checkpoint(job.run, whole=not job.settings.save_only_model),
+        checkpoint=best or newest if job.settings.load_best_model_at_end else newest,
         steps=trainer.state.global_step,
         loss=metrics.latest.get("loss"),
         stopped=wish.signal.name if wish.signal else None,
         metrics=metrics.latest,
+        best=best,
     )
-    _say_the_end(job, result)
+    _say_the_end(job, result, trainer.state.best_metric)
     return result
 
 
@@ -244,7 +258,8 @@ def _beside(job: Job, file: Path, *, writes: bool) -> list[TrainerCallback]:
 
     asked: list[TrainerCallback] = []
     if job.settings.early_stop_interval:
-        asked.append(EarlyStop(file, job.settings.early_stop_interval))
+        best = job.settings.best or Best.of("loss")
+        asked.append(EarlyStop(file, job.settings.early_stop_interval, best))
     if TENSORBOARD in job.settings.report_to:
         at = None if job.resume is None else step_of(job.resume)
         asked.append(tensorboard(job.run, at, writes=writes))
@@ -252,7 +267,10 @@ def _beside(job: Job, file: Path, *, writes: bool) -> list[TrainerCallback]:
     return [*asked, *job.callbacks, *last]
 
 
-def _say_the_end(job: Job, result: SftResult) -> None:
+def _say_the_end(job: Job, result: SftResult, value: float | None) -> None:
+    best = job.settings.best
+    if result.best is not None and best is not None:
+        job.console.print(f"best: {best.name} {value:.4f}, {result.best}", soft_wrap=True)
     if result.stopped is None:
         job.console.print(
             f"done: {result.steps} steps, {result.checkpoint or job.run}", soft_wrap=True
@@ -278,7 +296,9 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from toolgrove.train.arguments import Spread, training_arguments
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
+    from toolgrove.train.source import by_kind
     from toolgrove.train.trainer import SftTrainer
+    from toolgrove.train.watching import Watching
 
     settings = job.settings
     parallel = parallel_of(settings)
@@ -289,7 +309,10 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
     model = _loss(job, tuned, placement)
     model.in_step = parallel.stage == 3
+    own_attention = attention_of(tuned.model)
     fed = _feed(job, model, data)
+    if job.kinds is not None:
+        fed = by_kind(fed, job.kinds)
     with quiet_transformers():
         parts, attention = settings.sequence_parallel_size, attention_of(tuned.model)
         spread = Spread(parallel, layers_of(tuned.model), fed.accumulation, parts, attention)
@@ -300,6 +323,7 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     trainer.remove_callback(PrinterCallback)
     trainer.tokenizer_folder = job.texts
     trainer.tuned = tuned
+    trainer.watching = Watching(job.watchers, job.run, own_attention)
     trainer.parts = settings.sequence_parallel_size
     if is_adalora(tuned.model):
         trainer.penalty = partial(penalty, tuned.model)
@@ -364,31 +388,3 @@ def write_run(job: Job, resolved: Mapping[str, Any]) -> None:
         **resolved,
     }
     dump_recipe(job.settings.model_copy(update=again), job.run / RECIPE)
-
-
-@contextmanager
-def telling_full_disk(run: Path) -> Iterator[None]:
-    """Turns the several ways in which libraries report a full disk into one clear error."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if not _is_full(error):
-            raise
-        free = shutil.disk_usage(run).free // 2**20 if run.exists() else 0
-        raise ModelError(
-            f"no room on the disk ({free} MB left)",
-            where=str(run),
-            hint="make room, then go on with --resume true; --save_total_limit 1 keeps one"
-            " checkpoint only",
-        ) from error
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind this error, or behind one that it came from."""
-    if error is None:
-        return False
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return any(sign in str(error) for sign in _NO_ROOM) or _is_full(error.__context__)

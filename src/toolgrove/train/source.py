@@ -15,6 +15,7 @@ from toolgrove.encoding.packs import Packing, PackPlan, cost, pack
 from toolgrove.encoding.scored import Scored
 from toolgrove.models.head import causal
 from toolgrove.train.batches import (
+    ByKind,
     LengthBatches,
     PackBatches,
     Part,
@@ -100,6 +101,14 @@ def collators(settings: TrainSettings, rows: Sequence[Encoded]) -> Made:
         return Made(collate_scored, collate_scored_forest)
     told = settings.enable_channel_loss
     return Made(partial(collate, channels=told), partial(collate_forest, channels=told))
+
+
+def by_kind(fed: Feed, kinds: ByKind) -> Feed:
+    """The same batches; validation also tells the loss of each kind of token."""
+    if fed.val is None:
+        return fed
+    collate: Any = fed.val.collate
+    return replace(fed, val=replace(fed.val, collate=partial(collate, kinds=kinds)))
 
 
 def _within_memory(

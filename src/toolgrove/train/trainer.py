@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from toolgrove.core.errors import ModelError
+from toolgrove.core.errors import ConfigError, ModelError, did_you_mean
 from toolgrove.models.merge import copy_tokenizer
 from toolgrove.models.quiet import quiet_transformers
 from toolgrove.models.training_state import is_encoded, load_state
@@ -31,6 +32,7 @@ from toolgrove.train.sharded import (
     zero3_weights,
 )
 from toolgrove.train.stream import StreamSource
+from toolgrove.train.watching import Watching
 
 OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
 
@@ -43,6 +45,8 @@ class Counts:
 
     tokens: int = 0
     trained: int = 0
+    aside_s: float = 0.0
+    """Seconds that validations took, in this process."""
 
 
 class SftTrainer(Trainer):
@@ -80,6 +84,7 @@ class SftTrainer(Trainer):
         self.penalty: Callable[[], Tensor] | None = None
         self.pace: Callable[[], dict[str, float]] = dict
         self.parts = 1
+        self.watching: Watching | None = None
 
     def create_accelerator_and_postprocess(self) -> None:
         """Turns FSDP2 on where accelerate leaves it off: it asks for a GPU, torch does not."""
@@ -162,7 +167,8 @@ class SftTrainer(Trainer):
         ignore_keys: Any = None,  # noqa: ARG002 (the base class passes it)
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The weighted loss over all validation sequences."""
+        """The weighted loss over all validation sequences, and what the watchers see."""
+        began = time.perf_counter()
         source: Any = eval_dataset or self._sources[1]
         model: Any = self.model_wrapped
         sums = torch.zeros(2, device=self.args.device)
@@ -176,13 +182,39 @@ class SftTrainer(Trainer):
         if self.args.world_size > 1:
             sums: Any = self.accelerator.reduce(sums, "sum")
         metrics = {f"{metric_key_prefix}_loss": float(sums[0] / sums[1])}
-        metrics |= {f"{metric_key_prefix}_{k}": v for k, v in self._notes.take().items()}
+        told = {**self._notes.take(), **self._watched()}
+        metrics |= {f"{metric_key_prefix}_{name}": value for name, value in told.items()}
         self._notes.give_back(of_training)
+        self.counts.aside_s += time.perf_counter() - began
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _watched(self) -> dict[str, float]:
+        if self.watching is None:
+            return {}
+        share = Share(self.args.process_index, self.args.world_size)
+        loss: Any = self.model
+        return self.watching.look(loss, share, self.state.global_step)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether this validation is the best so far; its checkpoint is then saved.
+
+        ConfigError where the validation does not tell the metric of the best model.
+        """
+        key = self.args.metric_for_best_model
+        if key is not None and key not in metrics:
+            known = [name.removeprefix("eval_") for name in metrics]
+            raise ConfigError(
+                f'metric_for_best_model: no validation tells "{key.removeprefix("eval_")}"',
+                hint=did_you_mean(key.removeprefix("eval_"), known) or f"told: {', '.join(known)}",
+            )
+        best = super()._determine_best_metric(metrics, trial)
+        if best and self.args.save_strategy != "no":
+            self.control.should_save = True
+        return best
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds what was noted since the line before, and how many tokens were seen."""

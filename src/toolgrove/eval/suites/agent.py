@@ -36,7 +36,7 @@ class Agent:
         if settings.limit is not None and settings.limit < len(found):
             kept = sorted(random.Random(settings.seed).sample(range(len(found)), settings.limit))
             found = [found[index] for index in kept]
-        self.tasks = [task for where, conv in found for task in _tasks(where, conv)]
+        self.tasks = [task for where, conv in found for task in tasks_of(where, conv)]
         if not self.tasks:
             raise EvalError("no assistant turn in the data", where=", ".join(settings.dataset))
 
@@ -207,7 +207,7 @@ def _conversations(specs: Sequence[str]) -> list[tuple[str, Conversation]]:
     return [(row.where, conversation(row.value, row.where).without_given()) for row in rows]
 
 
-def _tasks(where: str, conv: Conversation) -> list[Task]:
+def tasks_of(where: str, conv: Conversation) -> list[Task]:
     """A task for each assistant turn, but those that must not be learnt either."""
     size = sum(len(dump(tool.spec)) for tool in conv.tools)
     tasks: list[Task] = []
