@@ -86,7 +86,12 @@ class Matcher:
         """Whether each token may come next, stops included: a row of at least ``vocab_size``
         bools."""
         numpy: Any = import_module("numpy")
-        return numpy.unpackbits(self.mask().view(numpy.uint8), bitorder="little").astype(bool)
+        return numpy.unpackbits(self.mask().view(numpy.uint8), bitorder="little").view(bool)
+
+    def allows(self, token: int) -> bool:
+        """Whether this token may come next."""
+        word = int(self.mask()[0, token // _WORD_BITS])
+        return bool(word >> token % _WORD_BITS & 1)
 
     def allowed(self) -> list[int]:
         """The ids of the tokens that may come next, stops included."""

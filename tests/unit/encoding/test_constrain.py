@@ -48,7 +48,9 @@ def test_a_reply_token_by_token(name, chat, agent):
     matcher = Constrainer(tokenizer, d.stops).matcher(d.grammar(ONE, "required"))
     assert len(d.read(_reply(d), ONE).calls) == 1
     for number in tokenizer.encode(_reply(d)):
-        assert number in matcher.allowed()
+        allowed = matcher.allowed()
+        assert number in allowed
+        assert all(matcher.allows(n) == (n in allowed) for n in (*range(90, 99), number))
         assert matcher.accept(number)
     stop = tokenizer.token_id(d.stops[0])
     assert stop in matcher.allowed()

