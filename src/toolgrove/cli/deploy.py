@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from toolgrove.encoding.tokenizer import Tokenizer
     from toolgrove.engine.backends import Backend
     from toolgrove.engine.live import LiveEngine
+    from toolgrove.engine.speech import Speech
     from toolgrove.serve.guard import Limits
     from toolgrove.serve.record import Recorder
     from toolgrove.serve.served import Defaults, Model
-    from toolgrove.serve.speech import Speech
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MB = 1_000_000
@@ -165,7 +165,7 @@ def _served(settings: DeploySettings) -> Any:
     served = Served(tokenizer, scheduler, base, _defaults(settings, folder), settings.strict)
     _tell(backend, base)
     for name, path in adapters.items():
-        from toolgrove.serve.speech import speech_of
+        from toolgrove.engine.speech import speech_of
 
         speech = speech_of(told, [path, *([folder] if folder else [])])
         _tell(backend, served.add(name, path, speech))
@@ -200,7 +200,7 @@ def _folder(settings: DeploySettings, backend: str) -> Path | None:
 
 
 def _told(settings: DeploySettings, folder: Path | None) -> Speech:
-    from toolgrove.serve.speech import Speech
+    from toolgrove.engine.speech import Speech
 
     options = settings.template_options
     if settings.enable_thinking is not None:
@@ -212,8 +212,8 @@ def _told(settings: DeploySettings, folder: Path | None) -> Speech:
 
 
 def _base(settings: DeploySettings, folder: Path | None, told: Speech) -> Model:
+    from toolgrove.engine.speech import speech_of
     from toolgrove.serve.served import Model
-    from toolgrove.serve.speech import speech_of
 
     name = settings.served_model_name or (folder.name if folder else "scripted")
     speech = speech_of(told, [folder] if folder else [])

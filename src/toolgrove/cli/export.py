@@ -13,8 +13,8 @@ from toolgrove.cli.inputs import RowsSettings
 from toolgrove.core.errors import ConfigError, EvalError
 
 if TYPE_CHECKING:
+    from toolgrove.engine.speech import Speech
     from toolgrove.models.exporting import Voice
-    from toolgrove.serve.speech import Speech
 
 _log = logging.getLogger(__name__)
 
@@ -151,11 +151,11 @@ def _check_dialect(settings: ExportSettings, plan: _Plan) -> None:
 
 def _plan(settings: ExportSettings) -> _Plan:
     from toolgrove.encoding.tokenizer import load_tokenizer
+    from toolgrove.engine.speech import Speech, speech_of
     from toolgrove.models.adapters import check_adapter
     from toolgrove.models.exporting import Voice, check_out
     from toolgrove.models.load import fetch_model
     from toolgrove.models.vocabulary import tokens_beyond
-    from toolgrove.serve.speech import Speech, speech_of
 
     adapter = Path(settings.adapters[0]).expanduser() if settings.adapters else None
     model = settings.model
@@ -296,8 +296,8 @@ def _launch(settings: ExportSettings, plan: _Plan) -> None:
 def _self_test(plan: _Plan, *, exact: bool) -> bool:
     from toolgrove.engine.live_local import LocalLive
     from toolgrove.engine.local import LocalEngine
+    from toolgrove.engine.speech import Speech, speech_of
     from toolgrove.eval.replay import Speaker, replay, template_differences
-    from toolgrove.serve.speech import Speech, speech_of
 
     again = speech_of(Speech(plan.out, None, None, today=plan.told.today), [plan.out]).dialect()
     wrong = template_differences(plan.out, again)

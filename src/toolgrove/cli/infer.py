@@ -280,7 +280,7 @@ def _dialect(settings: InferSettings, folder: Path) -> Dialect:
     template of its family where its own cannot show tools."""
     if settings.template is not None or settings.agent_template is not None:
         return dialect_of(settings.model_copy(update={"model": str(folder)}))
-    from toolgrove.serve.speech import Speech, speech_of
+    from toolgrove.engine.speech import Speech, speech_of
 
     options = settings.template_options
     if settings.enable_thinking is not None:

@@ -212,12 +212,15 @@ def _refuse_clashes(settings: EvalSettings) -> None:
 
 def _model(settings: EvalSettings) -> Subject:
     from toolgrove.encoding.encode import refuse_losses
+    from toolgrove.engine.speech import Speech, speech_of
     from toolgrove.models.load import fetch_model
-    from toolgrove.templates.detect import dialect_in
 
     model = str(settings.model)
     folder = fetch_model(model)
-    dialect = dialect_in(folder, settings.template, settings.agent_template)
+    told = Speech(folder, settings.template, settings.agent_template)
+    speech = speech_of(told, [*settings.adapters, folder])
+    dialect = speech.dialect()
+    _log.info("%s: %s", dialect_name(dialect), speech.why)
     refuse_losses(_PROBE, dialect)
     name = dialect_name(dialect)
 

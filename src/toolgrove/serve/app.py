@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from toolgrove.core.errors import ToolgroveError
 from toolgrove.core.messages import JSON
+from toolgrove.engine.speech import Speech, speech_of
 from toolgrove.serve import wire
 from toolgrove.serve.asking import ask_chat, ask_completion, prompt_of
 from toolgrove.serve.chat import ChatAnswer
@@ -31,7 +32,6 @@ from toolgrove.serve.refusal import RefusedError, invalid, refusal_of
 from toolgrove.serve.responses import ResponsesAnswer
 from toolgrove.serve.responses_wire import ResponsesRequest, chat_request
 from toolgrove.serve.served import Served
-from toolgrove.serve.speech import Speech, speech_of
 from toolgrove.serve.sse import chat_events, named_events
 
 

@@ -12,9 +12,9 @@ from toolgrove.core.errors import did_you_mean
 from toolgrove.core.messages import JSON
 from toolgrove.encoding.constrain import token_bytes
 from toolgrove.encoding.tokenizer import Tokenizer
+from toolgrove.engine.speech import Speech
 from toolgrove.serve.refusal import RefusedError
 from toolgrove.serve.scheduler import Scheduler
-from toolgrove.serve.speech import Speech
 
 
 class Defaults(NamedTuple):

@@ -1,7 +1,9 @@
 """A run from its tasks to its files: scripted engines, resumed runs, threads, refusals."""
 
 import json
+import shutil
 import threading
+from datetime import date
 
 import pytest
 
@@ -18,6 +20,7 @@ from toolgrove.eval.speakers import EngineSpeaker, Said, unanswered
 from toolgrove.eval.suites.bfcl import Bfcl, chosen_categories, play_case
 from toolgrove.models.tiny import tiny_tokenizer
 from toolgrove.templates.dialect import dialect
+from toolgrove.templates.spoken import spoken
 
 CALL = (
     '<tool_call>\n{"name": "geometry.area", "arguments": {"width": 3, "height": 4}}\n</tool_call>'
@@ -239,3 +242,15 @@ def test_a_model_on_this_machine_is_measured(llama, tmp_path) -> None:
     assert all(outcome.reason for outcome in report.outcomes)
     again = run_eval(settings.model_copy(update={"limit": 2}))
     assert [o for o in again.outcomes if o in report.outcomes] == report.outcomes
+
+
+def test_a_trained_model_is_spoken_to_as_it_was_trained(llama, tmp_path):
+    folder = tmp_path / "tuned"
+    shutil.copytree(llama, folder)
+    trained = dialect("chatml", agent="react_zh", today=date(2026, 1, 15))
+    (folder / "dialect.json").write_text(json.dumps(spoken(trained)))
+    settings = EvalSettings(model=str(folder), suite=["behaviour"], limit=1, max_new_tokens=2)
+    told = settings.model_copy(update={"template": "chatml", "agent_template": "hermes"})
+    for given, agent in ((settings, "react_zh"), (told, "hermes")):
+        given = given.model_copy(update={"output_dir": tmp_path / agent})
+        assert run_eval(given).dialect.startswith(f"chatml + {agent} (")

@@ -7,11 +7,11 @@ import pytest
 
 from toolgrove.encoding.byte_level import byte_level_tokenizer
 from toolgrove.engine.live_script import ScriptedLive
+from toolgrove.engine.speech import Speech
 from toolgrove.serve.app import make_app
 from toolgrove.serve.guard import Limits
 from toolgrove.serve.scheduler import Scheduler
 from toolgrove.serve.served import Model, Served
-from toolgrove.serve.speech import Speech
 
 
 def scripted(replies, template="chatml", agent="hermes", **limits):

@@ -9,11 +9,11 @@ from tests.unit.serve.conftest import Client
 from tests.unit.serve.test_chat import PATH, chat, events, joined
 from toolgrove.engine.live_local import LocalLive
 from toolgrove.engine.local import LocalEngine
+from toolgrove.engine.speech import Speech, speech_of
 from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 from toolgrove.serve.scheduler import Scheduler
 from toolgrove.serve.served import Defaults, Model, Served
-from toolgrove.serve.speech import Speech, speech_of
 
 SCHEMA = {
     "type": "object",
