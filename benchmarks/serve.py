@@ -87,6 +87,7 @@ class Round(NamedTuple):
 def words(name: str, folder: str, port: int) -> list[str]:
     if name == "ms-swift":
         swift = [str(PEERS / "ms-swift" / "bin" / "swift"), "deploy", "--model", folder]
+        swift += ["--model_type", "llama", "--template", "chatml"]
         swift += ["--infer_backend", "transformers", "--max_batch_size", "8"]
         swift += ["--agent_template", "hermes", "--served_model_name", "smollm2"]
         return [*swift, "--host", "127.0.0.1", "--port", str(port), "--verbose", "false"]
@@ -157,23 +158,30 @@ def body(server: Server, question: str, limit: int, **fields: Any) -> dict[str, 
     return {"messages": messages, **asked, **told, **usage, **fields}
 
 
-async def one(http: httpx.AsyncClient, asked: dict[str, Any]) -> tuple[int, int, float]:
-    """The tokens of a reply and of its prompt, and when its first event came."""
+def says(delta: dict[str, Any]) -> bool:
+    return bool(delta.get("content") or delta.get("tool_calls"))
+
+
+async def one(http: httpx.AsyncClient, asked: dict[str, Any], ours: bool) -> tuple[int, int, float]:
+    """The tokens of a reply and of its prompt, and when its first token came. Our server tells the
+    role with the first token; others before it, so that their first text counts."""
     begun, first, usage = time.monotonic(), 0.0, {}
     async with http.stream("POST", "chat/completions", json=asked) as response:
         if response.status_code != 200:
             raise SystemExit(f"status {response.status_code}: {(await response.aread())[:500]}")
         async for line in response.aiter_lines():
             if line.startswith("data: {"):
-                first = first or time.monotonic() - begun
-                usage = json.loads(line.removeprefix("data: ")).get("usage") or usage
+                chunk = json.loads(line.removeprefix("data: "))
+                if ours or any(says(choice["delta"]) for choice in chunk["choices"]):
+                    first = first or time.monotonic() - begun
+                usage = chunk.get("usage") or usage
     return usage["completion_tokens"], usage["prompt_tokens"], first
 
 
 async def ask(server: Server, asked: list[dict[str, Any]]) -> Round:
-    begun = server.cpu_s()
+    begun, ours = server.cpu_s(), server.name == "ours"
     async with httpx.AsyncClient(base_url=server.url, timeout=600) as http:
-        found = await asyncio.gather(*(one(http, each) for each in asked))
+        found = await asyncio.gather(*(one(http, each, ours) for each in asked))
     spent = server.cpu_s() - begun
     tokens, prompts, first = zip(*found, strict=True)
     return Round(sum(tokens), sum(prompts), spent, statistics.mean(first))
