@@ -1,11 +1,10 @@
 """Pre-training from texts to a run folder: what is read, resumed and refused."""
 
 import json
+import multiprocessing
 import os
+import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -122,26 +121,28 @@ def test_the_command_trains_and_prints_where(settings, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_loss(settings, tmp_path):
-    """Kill -9 at moments spread over a run: each resume ends where the undisturbed run does."""
+    """Kill -9 at random moments of a run: each resume ends where the undisturbed run does."""
     long = settings.model_copy(update={"num_train_epochs": 12, "save_steps": 2})
     whole = losses(run_pt(long).output_dir)
     killed = long.model_copy(update={"output_dir": str(tmp_path / "killed"), "resume": True})
-    script = (
-        "import sys; from toolgrove.train.pt_recipe import PtSettings;"
-        "from toolgrove.train.pt import run_pt; run_pt(PtSettings.model_validate_json(sys.argv[1]))"
-    )
     metrics = Path(killed.output_dir) / "metrics.jsonl"
-    kills = int(os.environ.get("TOOLGROVE_KILLS", "3"))
+    fresh = multiprocessing.get_context("forkserver")
+    fresh.set_forkserver_preload(["toolgrove.train.pt", "toolgrove.train.callbacks", "peft"])
+    chance, kills = random.Random(0), int(os.environ.get("TOOLGROVE_KILLS", "5"))
+    ended = [0]
     for moment in range(kills):
-        words = [sys.executable, "-c", script, killed.model_dump_json()]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        began = time.monotonic()
-        goal = (moment + 1) * len(whole) / (kills + 1)
-        while process.poll() is None and time.monotonic() - began < 120:
-            if len(read_metrics(metrics)) >= goal:
-                break
-            time.sleep(0.01 + 0.003 * moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = fresh.Process(target=run_pt, args=(killed,))
+        process.start()
+        goal, began = (moment + 1) * len(whole) / (kills + 1), time.monotonic()
+        while process.is_alive() and len(read_metrics(metrics)) < goal:
+            assert time.monotonic() - began < 120
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))  # in a step, or while a checkpoint is written
+        process.kill()
+        process.join()
+        ended.append(max([int(x.name.split("-")[1]) for x in metrics.parent.glob("c*-*")] or [0]))
+        print(f"kill {moment + 1}: {len(read_metrics(metrics))} steps, last checkpoint {ended[-1]}")
+    assert ended == sorted(ended)
+    assert 0 < ended[-1] < len(whole)  # the last kill was no kill of a run that had ended
     again = run_pt(killed)
     assert losses(again.output_dir) == pytest.approx(whole, abs=1e-5)
