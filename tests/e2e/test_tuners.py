@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from toolgrove.core.errors import ConfigError, ModelError
 from toolgrove.engine.local import LocalEngine
@@ -313,3 +314,72 @@ def test_a_run_stops_early_and_counts_on_when_resumed(settings):
     result = run_sft(chosen)
     assert 4 <= result.steps < 30
     assert result.checkpoint.name == f"checkpoint-{result.steps}"
+
+
+@pytest.mark.parametrize("name", ["lora", "pissa"])
+def test_the_average_is_what_a_run_results_in(settings, name, tmp_path, monkeypatch):
+    """The mean of the weights after each step, by hand; it is validated, saved, and goes on."""
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *args, **more):
+        weights = [w for group in self.param_groups for w in group["params"]]
+        if not self.state:
+            seen.append([w.detach().clone() for w in weights])
+        result = step(self, *args, **more)
+        seen.append([w.detach().clone() for w in weights])
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    update = {"ema_decay": 0.4, "val_dataset": settings.dataset}
+    chosen = SftSettings(**{**tuned_by(settings, name).model_dump(), **update})
+    whole = run_sft(chosen).checkpoint
+    assert len(seen) == 7
+    wanted = seen[0]
+    for number, now in enumerate(seen[1:], 1):
+        decay = min(0.4, (1 + number) / (10 + number))
+        wanted = [decay * old + (1 - decay) * new for old, new in zip(wanted, now, strict=True)]
+    kept = load_file(whole / "trained" / "average.safetensors")
+    found = sorted(value.norm().item() for value in kept.values())
+    assert found == pytest.approx(sorted(value.norm().item() for value in wanted), rel=1e-5)
+    alive = load_file(whole / "trained" / "adapter_model.safetensors")
+    by_hand = sorted(value.norm().item() for value in seen[-1])
+    assert sorted(v.norm().item() for v in alive.values()) == pytest.approx(by_hand, rel=1e-5)
+
+    tuned = loaded(chosen, whole)  # what is used computes with the average, as validation did
+    plain = load_adapter(load_model(Path(chosen.model), torch.float32), whole / "trained")
+    ids = torch.arange(9, 40).unsqueeze(0)
+    if name == "lora":
+        state = {n.replace(".default", ""): v for n, v in kept.items()}
+        assert not torch.allclose(logits(tuned, ids), logits(plain, ids), atol=1e-4)
+        plain.load_state_dict(
+            {
+                n: state[n.replace(".mine", "").replace(".default", "")]
+                for n in plain.state_dict()
+                if "lora_" in n
+            },
+            strict=False,
+        )
+        torch.testing.assert_close(logits(tuned, ids), logits(plain, ids))
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole.parent, copy)
+    half = {"output_dir": str(copy), "resume_from_checkpoint": str(copy / "checkpoint-3")}
+    again = run_sft(chosen.model_copy(update=half)).checkpoint
+    for file in ("adapter_model.safetensors", "trained/average.safetensors"):
+        first, second = load_file(whole / file), load_file(again / file)
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, rtol=1e-5, atol=1e-6)
+    told = [
+        [
+            line["eval_loss"]
+            for line in read_metrics(each.parent / "metrics.jsonl")
+            if "eval_loss" in line
+        ]
+        for each in (whole, again)
+    ]
+    assert told[0] == pytest.approx(told[1], abs=1e-5)
+    (copy / "checkpoint-3" / "trained" / "average.safetensors").unlink()
+    with pytest.raises(ModelError, match="no average of these weights"):
+        run_sft(chosen.model_copy(update=half))

@@ -58,6 +58,8 @@ SHORT = frozenset(
 GONE = {
     "model_type": "leave it out: the model's folder says what it is; --template chooses another",
     "quant_method": "leave it out: --quant_bits 4 or 8 holds the base in few bits by bitsandbytes",
+    "tuner_backend": "leave it out: unsloth's attention knows no shared prefixes;"
+    " --use_liger_kernel true brings fused kernels",
     "use_hf": "leave it out: write hf:org/name or ms:org/name",
 }
 """Names that people bring along and that are not needed here: what to do instead."""

@@ -40,6 +40,7 @@ def model_to_train(
     import torch
 
     from toolgrove.models.base import base_of
+    from toolgrove.models.kernels import use_liger
     from toolgrove.models.load import load_model
     from toolgrove.models.scorer import load_scorer
     from toolgrove.models.tuned import Tuned, first_values
@@ -55,6 +56,8 @@ def model_to_train(
     else:
         device, attention = placement.device if held else None, settings.attn_impl
         model = load_model(folder, dtype, device=device, attention=attention, quantization=held)
+    if settings.use_liger_kernel:
+        use_liger(model)
     base = None if settings.trains_own_weights else base_of(model)
     if tokens:
         grow(model, max(map(int, tokens)) + 1)

@@ -41,6 +41,9 @@ class TrainSettings(TunedSettings):
     """Attention kernel by transformers' name (sdpa, eager, ...); left out, the model's default.
     Forests bring their own."""
 
+    use_liger_kernel: bool = False
+    """Liger's fused kernels for norms, activations and rotations; needs CUDA and liger-kernel."""
+
     gradient_checkpointing: bool | None = None
     """Recompute activations to save memory; left out, only for models of a billion weights up."""
 

@@ -159,6 +159,8 @@ def begin(settings: TrainSettings, command: str) -> Job:
     """
     from rich.console import Console
 
+    from toolgrove.models.device import has_gpu
+    from toolgrove.models.kernels import refuse_liger
     from toolgrove.models.load import fetch_model
     from toolgrove.models.threads import quiet_openmp
     from toolgrove.train.loggers import refuse_missing
@@ -167,6 +169,8 @@ def begin(settings: TrainSettings, command: str) -> Job:
     from toolgrove.train.plugged import plugged  # loads torch, which must find OpenMP quiet
 
     refuse_missing(settings.report_to)
+    if settings.use_liger_kernel:
+        refuse_liger(on_cuda=has_gpu())
     callbacks = plugged(settings.external_plugins, settings.callbacks)
     console = Console(stderr=True, quiet=rank() > 0, highlight=False)
     folder = fetch_model(settings.model)
@@ -294,6 +298,7 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from toolgrove.models.training_state import is_adalora
     from toolgrove.train.adalora import RankSteps, penalty
     from toolgrove.train.arguments import Spread, training_arguments
+    from toolgrove.train.average import Average
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
     from toolgrove.train.source import by_kind
@@ -305,6 +310,10 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     if job.head is not None and (parallel.kind is not Kind.DDP):
         raise ConfigError(
             f"parallel: {parallel.kind} cannot go with a scoring head", hint="--parallel ddp"
+        )
+    if settings.ema_decay and parallel.kind is not Kind.DDP:
+        raise ConfigError(
+            f"ema_decay: {parallel.kind} has no whole weights to average", hint="--parallel ddp"
         )
     tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
     model = _loss(job, tuned, placement)
@@ -331,6 +340,9 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     if settings.lorap_lr_ratio:
         ratio = settings.lorap_lr_ratio
         trainer.make_optimizer = lambda: lora_plus(tuned.model, args, ratio)
+    if settings.ema_decay:
+        trainer.average = Average(tuned.model, settings.ema_decay)
+        trainer.add_callback(trainer.average)
     if job.resume is not None:
         trainer.load_before_sharding(job.resume)
     return trainer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from toolgrove.models.merge import copy_tokenizer
 from toolgrove.models.quiet import quiet_transformers
 from toolgrove.models.training_state import is_encoded, load_state
 from toolgrove.models.tuned import TRAINED, Tuned
+from toolgrove.train.average import Average
 from toolgrove.train.batches import Share, Source
 from toolgrove.train.faults import not_finite
 from toolgrove.train.loss import Loss
@@ -82,6 +84,7 @@ class SftTrainer(Trainer):
         self.tokenizer_folder: Path | None = None
         self.tuned = Tuned(model.model)
         self.penalty: Callable[[], Tensor] | None = None
+        self.average: Average | None = None
         self.pace: Callable[[], dict[str, float]] = dict
         self.parts = 1
         self.watching: Watching | None = None
@@ -167,14 +170,17 @@ class SftTrainer(Trainer):
         ignore_keys: Any = None,  # noqa: ARG002 (the base class passes it)
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The weighted loss over all validation sequences, and what the watchers see."""
+        """The weighted loss over all validation sequences, and what the watchers see.
+
+        Both of the weights that a checkpoint would hold.
+        """
         began = time.perf_counter()
         source: Any = eval_dataset or self._sources[1]
         model: Any = self.model_wrapped
         sums = torch.zeros(2, device=self.args.device)
         model.eval()
         of_training = self._notes.put_aside()
-        with torch.no_grad():
+        with torch.no_grad(), self._as_saved():
             for batch in self._loader(source):
                 inputs: Any = self._prepare_inputs(batch)
                 sums[0] += model(**_for_model(inputs))
@@ -182,7 +188,8 @@ class SftTrainer(Trainer):
         if self.args.world_size > 1:
             sums: Any = self.accelerator.reduce(sums, "sum")
         metrics = {f"{metric_key_prefix}_loss": float(sums[0] / sums[1])}
-        told = {**self._notes.take(), **self._watched()}
+        with self._as_saved():
+            told = {**self._notes.take(), **self._watched()}
         metrics |= {f"{metric_key_prefix}_{name}": value for name, value in told.items()}
         self._notes.give_back(of_training)
         self.counts.aside_s += time.perf_counter() - began
@@ -215,6 +222,10 @@ class SftTrainer(Trainer):
         if best and self.args.save_strategy != "no":
             self.control.should_save = True
         return best
+
+    def _as_saved(self) -> AbstractContextManager[None]:
+        """Inside, the model computes what a checkpoint of it would."""
+        return nullcontext() if self.average is None else self.average.used()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds what was noted since the line before, and how many tokens were seen."""
@@ -282,7 +293,10 @@ class SftTrainer(Trainer):
         if state_dict is not None:
             state_dict = {name.removeprefix("model."): value for name, value in state_dict.items()}
         with quiet_transformers():
-            self.tuned.save(folder, state_dict)
+            with self._as_saved():
+                self.tuned.save(folder, state_dict)
+            if self.average is not None:
+                self.average.save(folder / TRAINED)
         if self.tokenizer_folder is not None:
             copy_tokenizer(self.tokenizer_folder, folder)
         train = self._sources[0]
@@ -302,6 +316,8 @@ class SftTrainer(Trainer):
             if not is_encoded(inner):
                 super()._load_from_checkpoint(str(own if held else checkpoint), inner)
             load_state(inner, own)
+            if self.average is not None:
+                self.average.load(own)
             return
         missing = set(inner.state_dict()) - set(getattr(inner, "all_tied_weights_keys", None) or {})
         for file in sorted(checkpoint.glob("model*.safetensors")):

@@ -175,6 +175,10 @@ class TunedSettings(CommandSettings):
     bnb_4bit_use_double_quant: bool = True
     """Hold the scales of 4-bit blocks in 8 bits."""
 
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Keep an exponential average of an adapter's weights, such as 0.99: it is validated, and is
+    what checkpoints hold; training goes on from what lies in their trained/."""
+
     neftune_noise_alpha: float | None = Field(None, gt=0)
     """Strength of random noise on the embeddings while training (NEFTune), such as 5."""
 
@@ -189,6 +193,8 @@ class TunedSettings(CommandSettings):
             raise ValueError("freeze needs to know what to train: give trainable_layers or a regex")
         if kind == "adalora" and self.adalora_target_r >= self.adalora_init_r:
             raise ValueError("adalora takes ranks away: adalora_target_r is below adalora_init_r")
+        if self.ema_decay and kind in (*OWN_WEIGHTS, *PROMPTS, "adalora"):
+            raise ValueError(f"ema_decay averages adapters such as lora, not {kind}")
         if self.quant_bits not in (None, 4, 8):
             raise ValueError(f"quant_bits is 4 or 8, not {self.quant_bits}")
         if self.quant_bits and kind in OWN_WEIGHTS:
