@@ -205,6 +205,29 @@ def test_nothing_to_train_is_refused(settings, tmp_path):
         run_sft(settings.model_copy(update={"dataset": [write(tmp_path / "i.jsonl", [idle])]}))
 
 
+def test_rows_that_can_only_stand_alone_or_not_be_validated_are_told(settings, tmp_path, caplog):
+    idle = [
+        {**row(0), "messages": [*row(0)["messages"][:1], {**row(0)["messages"][1], "loss": False}]}
+    ]
+    update = {"val_dataset": [write(tmp_path / "i.jsonl", idle)]}
+    with pytest.raises(DataError, match="none of the validation rows") as caught:
+        run_sft(settings.model_copy(update=update))
+    assert "i.jsonl" in str(caught.value.where)
+    long = row(0)
+    long["messages"][1]["content"] = "word " * 60
+    data = write(tmp_path / "long.jsonl", [long, *(row(n) for n in range(6))])
+    update = {"dataset": [data], "tokens_per_batch": 64, "per_device_train_batch_size": None}
+    for forest in ("on", "off"):
+        more = {"forest": forest, "output_dir": str(tmp_path / forest), "max_steps": 1}
+        assert run_sft(settings.model_copy(update={**update, **more})).steps == 1
+        assert (
+            "rows are longer than --tokens_per_batch 64 and run alone; the longest has 260"
+            in caplog.text
+        )
+        assert "long.jsonl:1" in caplog.text
+        caplog.clear()
+
+
 def test_a_bad_row_stops_or_is_written_down(settings, tmp_path):
     data = write(tmp_path / "bad.jsonl", [row(0), {"messages": [{"role": "human2"}]}, row(1)])
     with pytest.raises(DataError, match="role") as caught:

@@ -383,3 +383,35 @@ def test_the_average_is_what_a_run_results_in(settings, name, tmp_path, monkeypa
     (copy / "checkpoint-3" / "trained" / "average.safetensors").unlink()
     with pytest.raises(ModelError, match="no average of these weights"):
         run_sft(chosen.model_copy(update=half))
+
+
+def test_a_run_goes_on_with_its_own_base_and_tuner_only(settings, tmp_path):
+    short = settings.model_copy(update={"max_steps": 1})
+    run_sft(short)
+    on = {"resume": True, "max_steps": 2}
+    other = str(tiny_model(tmp_path / "other", "qwen3", seed=1))
+    whole = settings.model_copy(
+        update={"tuner_type": "freeze", "trainable_layers": 1, "output_dir": str(tmp_path / "own")}
+    )
+    run_sft(whole.model_copy(update={"max_steps": 1}))
+    for begun, update, says in (
+        (short, {"model": other}, "another base"),
+        (short, {"lora_rank": 2}, r"\[2, 384\] here, \[4, 384\] there"),
+        (short, {"target_modules": ["q_proj"]}, "none here"),
+        (short, {"tuner_type": "ia3"}, "trains ia3, the checkpoint holds lora"),
+        (short, {"tuner_type": "full"}, "own weights, the checkpoint holds an adapter"),
+        (whole, {"tuner_type": "lora"}, "an adapter, the checkpoint holds a whole model"),
+        (whole, {"trainable_layers": 2}, "belongs to other weights"),
+    ):
+        with pytest.raises(ModelError, match=says) as caught:
+            run_sft(begun.model_copy(update={**on, **update}))
+        assert "another base" in says or "recipe.yaml --resume true" in str(caught.value.hint)
+    assert run_sft(short.model_copy(update=on)).steps == 2  # nothing was spoilt
+
+
+def test_a_run_does_not_go_on_with_a_base_held_otherwise(settings):
+    pytest.importorskip("bitsandbytes", reason="needs the extra quant")
+    run_sft(settings.model_copy(update={"max_steps": 1}))
+    update = {"resume": True, "max_steps": 2, "quant_bits": 4}
+    with pytest.raises(ModelError, match="held in full precision, this one is held in nf4"):
+        run_sft(settings.model_copy(update=update))

@@ -299,6 +299,7 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from toolgrove.train.adalora import RankSteps, penalty
     from toolgrove.train.arguments import Spread, training_arguments
     from toolgrove.train.average import Average
+    from toolgrove.train.going_on import refuse_other_tuning
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
     from toolgrove.train.source import by_kind
@@ -316,6 +317,8 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
             f"ema_decay: {parallel.kind} has no whole weights to average", hint="--parallel ddp"
         )
     tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
+    if job.resume is not None:
+        refuse_other_tuning(tuned, job.resume)
     model = _loss(job, tuned, placement)
     model.in_step = parallel.stage == 3
     own_attention = attention_of(tuned.model)

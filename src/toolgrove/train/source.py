@@ -74,7 +74,9 @@ def feed(
     packing = pack(train, plan) if settings.forest != "off" or settings.packing else None
     longest = max(_lengths(train) + _lengths(val))
     if packing is None or not _pays(settings, packing, train) or not packs(settings, loss, longest):
-        padded = padded_plan(settings)
+        padded, budget = padded_plan(settings), settings.tokens_per_batch
+        lengths = enumerate(_lengths(train))
+        _tell_longer(settings, train, [n for n, size in lengths if budget and size > budget])
         source = _rows(train, padded, collators(settings, train))
         return Feed(source, padded_val(settings, val), settings.accumulation(ranks))
     accumulation = settings.accumulation(ranks, len(train) / len(packing.packs))
@@ -253,12 +255,18 @@ def tell(
         len(packing.packs),
         accumulation,
     )
-    if packing.longer:
-        longest = max(packing.longer, key=lambda number: len(train[number]))
-        logger.warning(
-            "%d rows are longer than --tokens_per_batch %s and run alone; the longest has %d (%s)",
-            len(packing.longer),
-            settings.tokens_per_batch,
-            len(train[longest]),
-            train[longest].where,
-        )
+    _tell_longer(settings, train, packing.longer)
+
+
+def _tell_longer(settings: TrainSettings, train: Sequence[Encoded], longer: Sequence[int]) -> None:
+    """Names the longest of the rows that are longer than a batch should be."""
+    if not longer:
+        return
+    longest = max(longer, key=lambda number: len(train[number]))
+    logger.warning(
+        "%d rows are longer than --tokens_per_batch %s and run alone; the longest has %d (%s)",
+        len(longer),
+        settings.tokens_per_batch,
+        len(train[longest]),
+        train[longest].where,
+    )

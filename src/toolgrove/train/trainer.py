@@ -25,6 +25,7 @@ from toolgrove.models.tuned import TRAINED, Tuned
 from toolgrove.train.average import Average
 from toolgrove.train.batches import Share, Source
 from toolgrove.train.faults import not_finite
+from toolgrove.train.going_on import other_tuning
 from toolgrove.train.loss import Loss
 from toolgrove.train.sharded import (
     load_optimizer,
@@ -262,7 +263,13 @@ class SftTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """What was saved; DeepSpeed has loaded its optimizer by itself."""
         if checkpoint is None or not self.is_fsdp_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)
+            try:
+                super()._load_optimizer_and_scheduler(checkpoint)
+            except ValueError as error:  # torch, of groups with other numbers of weights
+                raise other_tuning(
+                    f"the optimizer's state belongs to other weights: {error}",
+                    Path(str(checkpoint)),
+                ) from error
             return
         optimizer: Any = self.optimizer
         load_optimizer(optimizer, Path(checkpoint) / OPTIMIZER)
