@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from toolgrove.core.errors import ModelError
+from toolgrove.core.errors import ConfigError, ModelError
 
 FILE = "average.safetensors"
 
@@ -74,3 +74,16 @@ class Average(TrainerCallback):
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(values[name])
+
+
+def add_average(trainer: Any, model: Any, decay: float) -> None:
+    """Lets the trainer keep, validate and save the average; ConfigError where weights are shared
+    out."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise ConfigError(
+            "the processes hold no whole weights to average",
+            where="ema_decay",
+            hint="leave it out, or --parallel ddp",
+        )
+    trainer.average = Average(model, decay)
+    trainer.add_callback(trainer.average)

@@ -228,7 +228,10 @@ class _Encoder:
         """``all``; DataError where there are chats and none has anything to predict."""
         sequences = self.all(chats, console)
         if chats and not sequences:
-            raise DataError("none of the validation rows has anything to predict")
+            raise DataError(
+                "none of the validation rows has anything to predict",
+                hint="are there assistant turns, and does --loss_scale give them weight?",
+            )
         return sequences
 
     def _one(self, chat: Chat) -> list[Encoded]:

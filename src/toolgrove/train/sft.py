@@ -153,10 +153,7 @@ class Job:
 
 
 def begin(settings: TrainSettings, command: str) -> Job:
-    """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer.
-
-    Before that, what the user asks to have called is looked for.
-    """
+    """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer."""
     from rich.console import Console
 
     from toolgrove.models.device import has_gpu
@@ -298,7 +295,7 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     from toolgrove.models.training_state import is_adalora
     from toolgrove.train.adalora import RankSteps, penalty
     from toolgrove.train.arguments import Spread, training_arguments
-    from toolgrove.train.average import Average
+    from toolgrove.train.average import add_average
     from toolgrove.train.going_on import refuse_other_tuning
     from toolgrove.train.model import model_to_train
     from toolgrove.train.optimizer import lora_plus
@@ -311,10 +308,6 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
     if job.head is not None and (parallel.kind is not Kind.DDP):
         raise ConfigError(
             f"parallel: {parallel.kind} cannot go with a scoring head", hint="--parallel ddp"
-        )
-    if settings.ema_decay and parallel.kind is not Kind.DDP:
-        raise ConfigError(
-            f"ema_decay: {parallel.kind} has no whole weights to average", hint="--parallel ddp"
         )
     tuned = model_to_train(settings, job.folder, placement, job.tokens, job.head)
     if job.resume is not None:
@@ -344,8 +337,7 @@ def _trainer(job: Job, data: Data, placement: Placement) -> SftTrainer:
         ratio = settings.lorap_lr_ratio
         trainer.make_optimizer = lambda: lora_plus(tuned.model, args, ratio)
     if settings.ema_decay:
-        trainer.average = Average(tuned.model, settings.ema_decay)
-        trainer.add_callback(trainer.average)
+        add_average(trainer, tuned.model, settings.ema_decay)
     if job.resume is not None:
         trainer.load_before_sharding(job.resume)
     return trainer
