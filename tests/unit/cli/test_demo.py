@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from toolgrove.cli.demo import DemoSettings, Measured, _Demo, _others, losses_of
+from toolgrove.cli.demo import Measured, _Demo, losses_of
+from toolgrove.cli.demo_settings import DemoSettings, others
 from toolgrove.cli.stages import Stages
 from toolgrove.config.settings import load_recipe, resolve
 from toolgrove.core.errors import ConfigError
@@ -58,9 +59,9 @@ def test_losses_of_training_lines_only() -> None:
 
 
 def test_every_other_category_is_measured_a_little() -> None:
-    assert len(_others(DemoSettings())) == 11
-    assert "live_multiple#2" in _others(DemoSettings())
-    assert _others(DemoSettings(others=0)) == []
+    assert len(others(DemoSettings())) == 11
+    assert "live_multiple#1" in others(DemoSettings())
+    assert others(DemoSettings(others=0)) == []
 
 
 def test_the_report_tells_base_against_tuned(tmp_path, capsys) -> None:
