@@ -44,7 +44,7 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(default=4, ge=1)
+    per_function: int = Field(default=3, ge=1)
     """At most so many cases that call the same function."""
 
     parallel: float = Field(default=0.6, ge=0, le=1)
