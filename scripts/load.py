@@ -28,7 +28,7 @@ import httpx2 as httpx
 import psutil
 
 GROWTH = 0.05
-PER_S = 250
+PER_S = 1500
 TOOL = {
     "type": "function",
     "function": {
