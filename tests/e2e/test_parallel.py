@@ -111,7 +111,8 @@ def same(run, other):
     there, here = load_file(file), load_file(Path(run) / last / file.name)
     assert set(there) == set(here)
     for name, weight in there.items():
-        torch.testing.assert_close(here[name], weight, rtol=1e-3, atol=2e-5)
+        # Adam makes steps of the noise where a gradient is nearly nothing
+        torch.testing.assert_close(here[name], weight, rtol=1e-3, atol=1e-4)
 
 
 TWO = ("--nproc_per_node", "2", "--gradient_accumulation_steps", "1")
