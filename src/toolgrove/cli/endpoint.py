@@ -8,10 +8,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from toolgrove.core.errors import ConfigError, ModelError, TemplateError
+from toolgrove.core.errors import ModelError, TemplateError
 from toolgrove.core.jsonish import dump
 from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.encoding.compare import Answer
+from toolgrove.engine.http import address_of
 
 TIMEOUT_S = 120.0
 _UNKNOWN_PATH = (404, 405, 501)
@@ -33,12 +34,8 @@ class Server:
         api_key: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"not an address: {url}", hint="write it as http://localhost:8000")
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self._headers = {"Content-Type": "application/json"}
-        if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        address = address_of(url, api_key)
+        self.url, self._headers = address.url, address.headers
         self._options = dict(options or {})
         self.model = model or self._first_model()
         self.tells_ids = self._tells_ids()

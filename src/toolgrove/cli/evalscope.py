@@ -13,8 +13,10 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from toolgrove.cli.together import free_port
 from toolgrove.core.errors import ConfigError, EvalError, ModelError
 from toolgrove.core.messages import JSON
+from toolgrove.engine.http import address_of
 from toolgrove.eval.settings import EvalSettings
 
 TASK_FILE = "evalscope.json"
@@ -73,11 +75,11 @@ def task_config(settings: EvalSettings, url: str, model: str) -> JSON:
 def _server(settings: EvalSettings) -> Iterator[str]:
     """The address of the server, which is started for a model and ended afterwards."""
     if settings.url and settings.backend == "remote":
-        yield settings.url.rstrip("/").removesuffix("/v1")
+        yield address_of(settings.url).url
         return
     if settings.model is None:
         raise EvalError("nothing to measure", hint="give --model, or --url of a server")
-    port = _free_port()
+    port = free_port()
     words = ["--model", settings.model, "--port", str(port), "--torch_dtype", settings.torch_dtype]
     for name, value in (
         ("template", settings.template),
@@ -118,11 +120,3 @@ def _first_model(url: str, settings: EvalSettings) -> str:
     if settings.served_model is None and settings.adapters:
         return Path(settings.adapters[0]).name
     return UrlSpeaker(url, settings.served_model, api_key=settings.api_key).model
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

@@ -104,7 +104,7 @@ def train_together(settings: TrainSettings, command: str = "sft") -> int:
 def _meeting(settings: TrainSettings) -> dict[str, str]:
     """Where the processes meet: the first machine, and a port of it."""
     if settings.nnodes == 1:
-        port = settings.master_port or _free_port()
+        port = settings.master_port or free_port()
         return {"MASTER_ADDR": settings.master_addr or "127.0.0.1", "MASTER_PORT": str(port)}
     address = settings.master_addr or os.environ.get("MASTER_ADDR")
     if not address:
@@ -165,7 +165,8 @@ def _exit_code(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     return first if first >= 0 else 128 - first
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

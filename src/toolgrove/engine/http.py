@@ -21,6 +21,12 @@ class Address(NamedTuple):
     api_key: str | None = None
     timeout_s: float = 600.0
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every request."""
+        headers = {"Content-Type": "application/json"}
+        return headers | {"Authorization": f"Bearer {self.api_key}"} if self.api_key else headers
+
 
 class StatusError(ModelError):
     """An answer with another status than 200: which one, and what the server said."""
@@ -36,8 +42,7 @@ class StatusError(ModelError):
 
 def address_of(url: str, api_key: str | None = None) -> Address:
     """The address of a server as a user writes it; ConfigError when it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not url.startswith(("http://", "https://")) or not urlsplit(url).hostname:
         raise ConfigError(f"not an address: {url}", hint="write it as http://localhost:8000")
     return Address(url.rstrip("/").removesuffix("/v1"), api_key)
 
@@ -65,13 +70,10 @@ def connect(
     parts = urlsplit(address.url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=address.timeout_s)
-    headers = {"Content-Type": "application/json"}
-    if address.api_key:
-        headers["Authorization"] = f"Bearer {address.api_key}"
     try:
         sent = None if body is None else json.dumps(body)
         method = "GET" if body is None else "POST"
-        connection.request(method, parts.path + path, sent, headers)
+        connection.request(method, parts.path + path, sent, address.headers)
         answer = connection.getresponse()
         if answer.status == 200:
             return connection, answer

@@ -12,9 +12,10 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from toolgrove.agent.remote import first_model, wire
-from toolgrove.core.errors import ConfigError, ModelError
+from toolgrove.core.errors import ModelError
 from toolgrove.core.jsonish import dump, loads_object
 from toolgrove.core.messages import JSON, Conversation, Message, Reply, Role, ToolCall
+from toolgrove.engine.http import address_of
 from toolgrove.eval.speakers import Said, unanswered
 
 _REFUSED = (400, 413, 422)
@@ -41,12 +42,8 @@ class UrlSpeaker:
         max_new_tokens: int = 512,
         timeout_s: float = 600.0,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"not an address: {url}", hint="write it as http://localhost:8000")
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self._headers = {"Content-Type": "application/json"}
-        if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        address = address_of(url, api_key)
+        self.url, self._headers = address.url, address.headers
         self._max_new_tokens = max_new_tokens
         self._timeout_s = timeout_s
         self.model = model or first_model(f"{self.url}/v1", api_key)
