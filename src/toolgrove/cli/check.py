@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -155,12 +155,9 @@ def checkup_of(settings: CheckSettings) -> Checkup | None:
 
 def _longest(folder: Path) -> int | None:
     """How many tokens the model takes, where its folder says so."""
-    file = folder / "config.json"
-    if not file.is_file():
-        return None
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    longest = config.get("text_config", config).get("max_position_embeddings")
-    return longest if isinstance(longest, int) else None
+    from toolgrove.models.load import declared_context
+
+    return declared_context(folder) if (folder / "config.json").is_file() else None
 
 
 def _against(specs: list[str]) -> Against:

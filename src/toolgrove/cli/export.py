@@ -155,7 +155,7 @@ def _plan(settings: ExportSettings) -> _Plan:
     from toolgrove.models.adapters import check_adapter
     from toolgrove.models.exporting import Voice, check_out
     from toolgrove.models.load import fetch_model
-    from toolgrove.models.vocabulary import tokens_beyond
+    from toolgrove.models.vocabulary import tokenizer_of
 
     adapter = Path(settings.adapters[0]).expanduser() if settings.adapters else None
     model = settings.model
@@ -171,7 +171,7 @@ def _plan(settings: ExportSettings) -> _Plan:
     speech = speech_of(told, [place for place in (adapter, base) if place])
     dialect = speech.dialect()
     _log.info("dialect: %s + %s: %s", dialect.chat_name, dialect.agent_name or "none", speech.why)
-    words = adapter if adapter and tokens_beyond(base, adapter) else base
+    words = tokenizer_of(base, adapter)
     out = _out(settings, adapter, base)
     if out.resolve() in (base.resolve(), adapter.resolve() if adapter else None):
         raise ConfigError("the export would overwrite what it is made of", where=str(out))

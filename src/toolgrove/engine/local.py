@@ -61,7 +61,7 @@ class LocalEngine:
         from toolgrove.models.device import place
         from toolgrove.models.load import load_model
         from toolgrove.models.threads import use_cores
-        from toolgrove.models.vocabulary import tokens_beyond
+        from toolgrove.models.vocabulary import tokenizer_of
 
         use_cores()
         placement = place(dtype)
@@ -73,8 +73,7 @@ class LocalEngine:
             device=placement.device,
             quantization=base.quantization if base else None,
         )
-        theirs = first if first and tokens_beyond(Path(folder), first) else folder
-        engine = cls(model, load_tokenizer(theirs))
+        engine = cls(model, load_tokenizer(tokenizer_of(Path(folder), first)))
         for name, path in (adapters or {}).items():
             engine.load_adapter(name, Path(path))
         if adapters:

@@ -238,12 +238,14 @@ def _engine(settings: EvalSettings, folder: Path) -> tuple[Engine, Tokenizer, in
     from toolgrove.encoding.tokenizer import load_tokenizer
     from toolgrove.engine.backends import chosen, engine
     from toolgrove.engine.spread import SpreadEngine
+    from toolgrove.models.vocabulary import tokenizer_of
 
     adapters = {path.name: path for path in settings.adapters}
     if settings.processes > 1:
         count, dtype = settings.processes, settings.torch_dtype
         spread = SpreadEngine(folder, adapters, count=count, dtype=dtype)
-        return spread, load_tokenizer(folder), spread.context
+        first = settings.adapters[0] if settings.adapters else None
+        return spread, load_tokenizer(tokenizer_of(folder, first)), spread.context
     backend = chosen(_backend(settings), folder, bool(adapters))
     made, tok = engine(backend, folder, adapters, settings.torch_dtype)
     return made, tok, made.context

@@ -84,14 +84,20 @@ def load_model(
 
 
 def context_of(folder: Path) -> int:
-    """The most tokens that a model folder says a prompt and its reply may have together."""
+    """The most tokens that a prompt and its reply may have together; 2**20 where none is told."""
+    return declared_context(folder) or 1 << 20
+
+
+def declared_context(folder: Path) -> int | None:
+    """The most tokens that a model folder says the model takes, where it says so."""
     file = folder / "config.json"
     try:
         config: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot be read: {error}", where=str(file)) from None
     inner = config.get("text_config") or config
-    return int(inner.get("max_position_embeddings") or 1 << 20)
+    longest = inner.get("max_position_embeddings")
+    return longest if isinstance(longest, int) else None
 
 
 def _local(folder: Path, spec: str) -> Path:

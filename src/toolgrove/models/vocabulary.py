@@ -67,6 +67,11 @@ def begin_as_their_text(model: Any, tokens: Mapping[str, Sequence[int]]) -> None
                 weight[int(token)] = weight[list(ids)].mean(0)
 
 
+def tokenizer_of(base: Path, adapter: Path | None) -> Path:
+    """Whose tokenizer a base with an adapter has: the adapter's where that knows more tokens."""
+    return adapter if adapter is not None and tokens_beyond(base, adapter) else base
+
+
 def tokens_beyond(folder: Path, other: Path) -> bool:
     """Whether the tokenizer in ``other`` knows more tokens than the one in ``folder``."""
     files = folder / "tokenizer.json", other / "tokenizer.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from toolgrove.core.errors import DataError, ModelError, TemplateError
 from toolgrove.core.samples import Chat
 from toolgrove.encoding.encoded import Encoded
+from toolgrove.models.load import declared_context
 from toolgrove.train.cached import from_cache, training_of, uses_cache, validation_of
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.settings import TrainSettings
@@ -190,8 +190,7 @@ def _read(settings: SftSettings, run: Path) -> tuple[list[Chat], list[Chat], int
 
 def length_limit(settings: TrainSettings, folder: Path) -> int | None:
     """The longest sequence: as set, but never longer than the model can be."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    own = config.get("text_config", config).get("max_position_embeddings")
+    own = declared_context(folder)
     if settings.max_length and own and settings.max_length > own:
         raise ModelError(
             f"max_length {settings.max_length} is beyond this model's {own} tokens",
