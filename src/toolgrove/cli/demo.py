@@ -194,12 +194,12 @@ class _Demo:
         return code
 
     def _trained(self, settings: SftSettings) -> int | None:
-        from toolgrove.cli.together import train_together
+        from toolgrove.cli.together import started
         from toolgrove.train.run import is_finished
         from toolgrove.train.sft import run_sft
 
-        if settings.nproc_per_node > 1:
-            code = train_together(settings)
+        code = started(settings)
+        if code is not None:
             return None if code == 0 and is_finished(self.tuned) else code
         with returning_memory():
             result = run_sft(settings)

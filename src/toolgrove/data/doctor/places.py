@@ -102,11 +102,9 @@ def literal_in(row: JSON, keys: Keys) -> str | None:
         if isinstance(value, str):
             source = value
             try:
-                value = parse_loose(source)
+                value = parse_json(source)
             except ValueError:
-                return None
-            if not _is_json(source):
-                return source
+                return source if _is_literal(source) else None
         if key is None:
             return None
         try:
@@ -116,9 +114,9 @@ def literal_in(row: JSON, keys: Keys) -> str | None:
     return None
 
 
-def _is_json(source: str) -> bool:
+def _is_literal(source: str) -> bool:
     try:
-        parse_json(source)
+        parse_loose(source)
     except ValueError:
         return False
     return True
