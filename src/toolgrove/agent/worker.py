@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import io
 import json
 import os
 import sys
@@ -38,6 +39,9 @@ class Printed:
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # in the order in which others print, too
+                stream.reconfigure(line_buffering=True)
         self._reading = reading
         self._kept = bytearray()
         self._ended = threading.Event()
