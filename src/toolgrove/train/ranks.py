@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 
@@ -70,16 +71,26 @@ def connect(settings: TrainSettings) -> None:
     if kind is not Kind.DEEPSPEED or cuda.is_available():
         if ranks() > 1:
             PartialState()
+            atexit.register(_part)
         return
     # accelerate asks this variable whether DeepSpeed connects; on a CPU it does so by gloo
     before = os.environ.get("ACCELERATE_USE_DEEPSPEED")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
     try:
         PartialState(backend="gloo")
+        atexit.register(_part)
     finally:
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
         if before is not None:
             os.environ["ACCELERATE_USE_DEEPSPEED"] = before
+
+
+def _part() -> None:
+    """Ends the connection before the process does: its threads, left to exit(), may abort it."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _refuse_without_gpu(settings: TrainSettings) -> None:
