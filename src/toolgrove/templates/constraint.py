@@ -138,7 +138,12 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
 
 def _at_once(openings: Sequence[Opening]) -> JSON:
     """Calls without text before them; white space may stand there, as some families write it."""
-    return choice([sequence(_spaced(o.mark), o.rest) for o in openings])
+    begun = [(opening, mark) for opening in openings for mark in _begun(opening)]
+    return choice([sequence(_spaced(mark), opening.rest) for opening, mark in begun])
+
+
+def _begun(opening: Opening) -> list[str]:
+    return [opening.mark, opening.lead + opening.mark] if opening.lead else [opening.mark]
 
 
 def _spaced(mark: str) -> JSON:
@@ -169,11 +174,11 @@ def _text(grammar: Grammar, never: Sequence[str]) -> JSON:
 
 def _body(grammar: Grammar, required: bool, never: Sequence[str]) -> JSON:
     """The visible part of a reply that may, or must, call a tool."""
-    at_once = [sequence(mark, rest) for mark, rest, first in grammar.openings if first]
+    at_once = [sequence(each.mark, each.rest) for each in grammar.openings if each.first]
     later = [opening for opening in grammar.openings if not opening.first]
     if not required and grammar.text is None:
-        return choice([text_until(later, never, grammar.calls), *at_once])
-    calls = grammar.calls or called(later)
+        return choice([text_until(later, never), *at_once])
+    calls = called(later)
     if grammar.text is not None:
         text = grammar.text(never)
     else:

@@ -16,12 +16,14 @@ _SPACES, _TABS = 16, 4
 class Opening(NamedTuple):
     """How a reply's calls may begin: with ``mark``, and then as ``rest`` says, to their end.
 
-    ``first``: only where the visible reply begins, not after text.
+    ``first``: only where the visible reply begins, not after text. ``lead``: what may stand before
+    the mark, where text may not.
     """
 
     mark: str
     rest: JSON
     first: bool = False
+    lead: str = ""
 
 
 class Grammar(NamedTuple):
@@ -37,7 +39,6 @@ class Grammar(NamedTuple):
     never: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     text: Callable[[Sequence[str]], JSON] | None = None
-    calls: JSON | None = None
 
 
 def constant(text: str) -> JSON:
@@ -87,11 +88,8 @@ def called(openings: Sequence[Opening]) -> JSON:
     return choice([sequence(opening.mark, opening.rest) for opening in openings])
 
 
-def text_until(
-    openings: Sequence[Opening], excludes: Sequence[str] = (), calls: JSON | None = None
-) -> JSON:
-    """Free text and then, maybe, one of the openings with what follows it, all of which ``calls``
-    may say as one format.
+def text_until(openings: Sequence[Opening], excludes: Sequence[str] = ()) -> JSON:
+    """Free text and then, maybe, one of the openings with what follows it.
 
     The rule of the text names no tool wherever it can: what xgrammar computes for one list of tools
     then serves the next.
@@ -100,7 +98,7 @@ def text_until(
     marks = [opening.mark for opening in openings]
     if _apart(marks, [*marks, *kept]):
         text = any_text([*marks, *kept])
-        return sequence(text, optional(calls or called(openings))) if openings else text
+        return sequence(text, optional(called(openings))) if openings else text
     rules: list[Any] = [[opening.mark, opening.rest] for opening in openings]
     return {"type": "dispatch", "rules": rules, "loop": False, "excludes": kept}
 

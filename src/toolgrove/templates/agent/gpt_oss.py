@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads_object, object_end
@@ -32,20 +32,9 @@ _CHANNEL = "<|channel|>"
 _MESSAGE = "<|message|>"
 
 
-class _Form(NamedTuple):
-    """A call's header before and behind a tool's name: the mark that opens it, the rest of what
-    stands before the name, what stands behind it, and what is between a role and the mark."""
-
-    mark: str
-    rest: str
-    header: str
-    between: str = ""
-
-
-_FORMS = (
-    _Form(_TO, "", f"{_CHANNEL}commentary json{_MESSAGE}", " "),
-    _Form(f"{_CHANNEL}commentary ", _TO, f" <|constrain|>json{_MESSAGE}"),
-)
+_NAMED_FIRST = f"{_CHANNEL}commentary json{_MESSAGE}"
+_CHANNEL_FIRST = f" <|constrain|>json{_MESSAGE}"
+_LEAD = f"{_CHANNEL}commentary "
 _OPENERS = (ASSISTANT, _CHANNEL, _TO)
 _OPENER = re.compile("|".join(map(re.escape, _OPENERS)))
 
@@ -54,7 +43,7 @@ def _headers(literal: Callable[[str, str], str]) -> str:
     """The pattern of a call's header, its literals written by ``literal(text, what follows)``."""
     message = _FORMAT + literal(_MESSAGE, _GAP)
     kind = f"(?:{_GAP}{literal('<|constrain|>', _GAP + message)}|{_GAP}{message})"
-    first = literal(_TO, _NAME + _GAP + literal(_CHANNEL, _GAP + _WORD + kind))
+    first = literal(_TO, f"{_NAME}(?:{_GAP}{literal(_CHANNEL, _GAP + _WORD + kind)}|{kind})")
     second = literal(_CHANNEL, _GAP + _WORD + _SPACE + literal(_TO, _NAME + kind))
     return f"(?:{literal(ASSISTANT, f'{_GAP}(?:{first}|{second})')}|{first}|{second})"
 
@@ -142,30 +131,19 @@ class GptOss(AgentTemplate):
 
     def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> Grammar:
         """Calls in the form that is written and in the one that the model was trained on, which
-        names the channel first."""
-        rules, notes = Rules(), list[str]()
+        names the channel first, as text may do before the mark."""
+        rules = Rules()
+
+        def call(tool: Tool, arguments: str) -> str:
+            return f"{literal(tool.name)} {header} {arguments}"
+
+        header = rules.rule(" | ".join(map(rules.mark, (_NAMED_FIRST, _CHANNEL_FIRST))))
+        between = f'{literal(f"{END}{ASSISTANT}")} (" " | {literal(_LEAD)}) {literal(_TO)}'
+        form = CallForm(call, between, behind=f"{literal(CALL)}?")
+        notes = list[str]()
         given = [(tool, spaced_json(tool, rules, notes)) for tool in tools]
-        roots = [
-            f"{literal(form.rest)} {form_of_calls(given, parallel, _call_form(form, rules), rules)}"
-            for form in _FORMS
-        ]
-        openings = [
-            Opening(form.mark, rules_of(rules.text(root)))
-            for form, root in zip(_FORMS, roots, strict=True)
-        ]
-        either = (f"{literal(form.mark)} {root}" for form, root in zip(_FORMS, roots, strict=True))
-        calls = rules_of(rules.text(" | ".join(either)))
-        return Grammar(tuple(openings), notes=tuple(notes), calls=calls)
-
-
-def _call_form(form: _Form, rules: Rules) -> CallForm:
-    """What stands around calls in a form, behind its opening."""
-
-    def call(tool: Tool, arguments: str) -> str:
-        return f"{literal(tool.name)} {rules.mark(form.header)} {arguments}"
-
-    between = literal(f"{END}{ASSISTANT}{form.between}{form.mark}{form.rest}")
-    return CallForm(call, between, behind=f"{literal(CALL)}?")
+        calls = rules_of(rules.text(form_of_calls(given, parallel, form, rules)))
+        return Grammar((Opening(_TO, calls, lead=_LEAD),), notes=tuple(notes))
 
 
 @written_once
