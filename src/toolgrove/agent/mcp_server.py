@@ -9,7 +9,7 @@ import concurrent.futures
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -180,7 +180,8 @@ class _Link:
         """Ends the connection and waits until the server is gone, some seconds at most."""
         self._client = None
         if self._thread.is_alive() and self._closing is not None:
-            self._loop.call_soon_threadsafe(self._closing.set)
+            with suppress(RuntimeError):  # the thread has just closed its loop by itself
+                self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join(_CLOSE_S)
         self._log.close()
 
