@@ -34,6 +34,8 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".bench"
 CATEGORIES = ("live_multiple", "simple_python", "live_simple", "multiple", "parallel")
 GOAL_MB = 1500
+ROUNDS = 3
+"""How often all take turns; the medians count."""
 SHARED = 20_000
 FEW, MANY = 100_000, 1_000_000
 
@@ -283,13 +285,13 @@ def sides(
         "ms-swift": lambda: peer(given.peers, "ms-swift", folder, data),
     }
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in measures}
-    for _ in range(given.runs):
+    for _ in range(ROUNDS):
         for name, measure in measures.items():
             found[name].append(measure())
             say(f"{title}/{name}", found[name][-1])
     ours = found.pop("ours")
     speed = median_speed(ours)
-    about = {**conditions(given.runs), "rows": len(rows), "tokens": ours[0]["tokens"]}
+    about = {**conditions(ROUNDS), "rows": len(rows), "tokens": ours[0]["tokens"]}
     results: list[dict[str, Any]] = []
     for name, every in found.items():
         there = {"peer_rows": every[0]["rows"], "peer_tokens": every[0]["tokens"]}
@@ -356,7 +358,7 @@ def main() -> None:
     shared = ROOT.parent / "shared" / "tokenizers" / "qwen3"
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument(
-        "--quick", action="store_true", help="one run of each, 100,000 rows streamed"
+        "--quick", action="store_true", help="fewer rows, 100,000 of them streamed once"
     )
     flags.add_argument("--json", action="store_true", help="print JSON")
     flags.add_argument("--setup", action="store_true", help="make the peers' environments only")

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from pydantic_core import to_json
 from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
@@ -107,7 +108,8 @@ class Tokenizer:
         self._control = declared if trusted else self._given_ids(declared)
         self._soft = {t["content"] for t in added if _is_control(t) and not t.get("special")}
         plain = _without_control(settings)
-        self._words = Words(Backend.from_str(json.dumps(plain)), plain)
+        self._plain = Backend.from_buffer(to_json(plain))
+        self._words = Words(self._plain, plain)
         self._marked: dict[str, Parted | None] = {}
         self.blocks = Blocks()
 
@@ -230,10 +232,11 @@ class Tokenizer:
 
     def check(self) -> None:
         """TokenizerError unless probing texts come back as they went in, up to normalization."""
-        normalizer = self._backend.normalizer
+        normalizer = self._plain.normalizer
         for probe in _PROBES:
             expected = normalizer.normalize_str(probe) if normalizer is not None else probe
-            back = self.decode(self.piece(probe).ids.tolist())
+            ids = self.piece(probe).ids.tolist()
+            back = self._plain.decode(ids, skip_special_tokens=False)
             if back not in (probe, expected) and back.strip() != probe.strip():
                 raise TokenizerError(
                     f"the tokenizer does not give back its input: {probe!r} became {back!r}",
