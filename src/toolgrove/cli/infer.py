@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,8 @@ from toolgrove.core.errors import ConfigError
 if TYPE_CHECKING:
     from toolgrove.agent.model import EngineModel, Model
     from toolgrove.agent.session import Limits
-    from toolgrove.engine.base import Sampling
+    from toolgrove.encoding.tokenizer import Tokenizer
+    from toolgrove.engine.base import Engine, Sampling
     from toolgrove.templates.dialect import Dialect
 
 
@@ -161,15 +163,13 @@ def _load(settings: InferSettings) -> Model:
         return RemoteModel(url, name, settings.api_key, sampling, agent)
     if backend == "scripted":
         return _scripted(settings, sampling)
-    if backend == "local":
-        return _local(settings, sampling)
-    return _elsewhere(settings, sampling, backend)
+    return _of_model(settings, sampling, backend)
 
 
 def _backend(settings: InferSettings) -> str:
     backend = settings.infer_backend
     if backend == "auto":
-        backend = "scripted" if settings.script else "remote" if settings.url else "local"
+        backend = "scripted" if settings.script else "remote" if settings.url else "auto"
     if backend == "remote" and settings.url is None:
         raise ConfigError("no server to ask", hint="--url http://localhost:8000/v1")
     if backend == "scripted" and settings.script is None:
@@ -179,7 +179,7 @@ def _backend(settings: InferSettings) -> str:
         ("script", settings.script, backend == "scripted"),
         ("model", settings.model, backend != "remote"),
         ("template", settings.template, backend != "remote"),
-        ("adapters", settings.adapters or None, backend in ("local", "vllm")),
+        ("adapters", settings.adapters or None, backend in ("auto", "local", "vllm")),
     ):
         if value is not None and not fits:
             raise ConfigError(f"--{name} has no meaning with --infer_backend {backend}")
@@ -218,49 +218,43 @@ def _scripted(settings: InferSettings, sampling: Sampling) -> EngineModel:
     return EngineModel(engine, dialect, tokenizer, sampling, unlisted=bool(settings.stop_words))
 
 
-def _local(settings: InferSettings, sampling: Sampling) -> EngineModel:
+def _of_model(settings: InferSettings, sampling: Sampling, name: str) -> EngineModel:
+    """A model of this machine, in the engine of that name or, ``auto``, the best there is."""
     base = _base(settings)
-    from toolgrove.agent.model import EngineModel
-    from toolgrove.engine.kept import KeptPrompts
-    from toolgrove.engine.live_local import LocalLive
-    from toolgrove.engine.local import LocalEngine
-    from toolgrove.models.load import fetch_model
-    from toolgrove.models.prompted import is_prompted
-
-    folder = fetch_model(base)
-    dialect = _dialect(settings, folder)
-    adapters = {Path(path).name: Path(path) for path in settings.adapters}
-    engine = LocalEngine.load(folder, adapters=adapters)
-    learnt_prompt = is_prompted(engine.model)  # cannot be kept by its tokens
-    kept = KeptPrompts(LocalLive(engine), next(iter(adapters), None)) if not learnt_prompt else None
-    return EngineModel(
-        kept or engine,
-        dialect,
-        engine.tok,
-        sampling,
-        unlisted=bool(settings.stop_words),
-        strict=settings.strict,
-    )
-
-
-def _elsewhere(settings: InferSettings, sampling: Sampling, name: str) -> EngineModel:
-    """vLLM or OpenVINO, fed token ids."""
     from toolgrove.agent.model import EngineModel
     from toolgrove.engine.backends import Backend, chosen, engine
     from toolgrove.models.load import fetch_model
 
-    folder = fetch_model(_base(settings))
+    folder = fetch_model(base)
     adapters = {Path(path).name: Path(path) for path in settings.adapters}
     asked = Backend(name, settings.url, settings.api_key, settings.engine_options)
-    made, tok = engine(chosen(asked, folder, bool(adapters)), folder, adapters)
+    backend = chosen(asked, folder, bool(adapters))
+    dialect = _dialect(settings, folder)
+    if backend.name == "local":
+        made, tok = _local(folder, adapters)
+    else:
+        made, tok = engine(backend, folder, adapters)
     return EngineModel(
         made,
-        _dialect(settings, folder),
+        dialect,
         tok,
         sampling,
         unlisted=bool(settings.stop_words),
         strict=settings.strict,
     )
+
+
+def _local(folder: Path, adapters: Mapping[str, Path]) -> tuple[Engine, Tokenizer]:
+    """Transformers, which keeps what it has computed of a conversation for the next question."""
+    from toolgrove.engine.kept import KeptPrompts
+    from toolgrove.engine.live_local import LocalLive
+    from toolgrove.engine.local import LocalEngine
+    from toolgrove.models.prompted import is_prompted
+
+    engine = LocalEngine.load(folder, adapters=adapters)
+    if is_prompted(engine.model):  # a learnt prompt cannot be kept by its tokens
+        return engine, engine.tok
+    return KeptPrompts(LocalLive(engine), next(iter(adapters), None)), engine.tok
 
 
 def _base(settings: InferSettings) -> str:
