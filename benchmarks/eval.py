@@ -303,6 +303,7 @@ def speeds(count: int, runs: int, overhead: bool) -> list[dict[str, Any]]:
     words = ["--model", MODEL, *DIALECT, "--max_new_tokens", str(NEW_TOKENS)]
     if overhead:
         words = ["--infer_backend", "scripted", "--script", str(script), *DIALECT]
+    words += ["--served_model_name", "measured"]  # what with_bfcl.py asks for
     idle = statistics.median(1 / rate(60, served(words, lambda _url: None)) for _ in range(runs))
     start_s = idle * 3600
     acts = {

@@ -111,6 +111,10 @@ def run(url: str, threads: str, folder: str) -> None:
     )
     clock = time.monotonic()
     generate_results(settings, MODEL, cases)
+    found = [line for file in Path(folder).rglob("*.json") for line in file.open(encoding="utf-8")]
+    failed = [line for line in found if "Error during inference" in line]
+    if failed or len(found) != len(cases):
+        sys.exit(f"{len(found)} of {len(cases)} answered, {len(failed)} failed: {failed[:1]}")
     print(json.dumps({"seconds": time.monotonic() - clock, "cases": len(cases)}))
 
 
