@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 SLOW_STAMP := $(VENV)/.installed-slow
-EXTRAS := train,serve,agent,studio,eval,export,grammar,quant,dev
+EXTRAS := train,serve,otel,agent,studio,eval,export,grammar,quant,dev
 SLOW_EXTRAS := deepspeed,ray
 BENCH_FLAGS ?=
 # Waiting threads sleep instead of spinning: on a busy machine that is several times faster.

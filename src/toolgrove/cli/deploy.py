@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from toolgrove.serve.guard import Limits
     from toolgrove.serve.record import Recorder
     from toolgrove.serve.served import Defaults, Model
+    from toolgrove.serve.traces import Traces
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MB = 1_000_000
@@ -98,6 +99,10 @@ class DeploySettings(DialectSettings):
     record: str | None = None
     """A folder to write every request and reply to, secrets masked; left out, nothing is kept."""
 
+    otlp_endpoint: str | None = None
+    """A collector of OpenTelemetry's, as http://localhost:4318: it is sent a span for each request,
+    without what was said."""
+
 
 def run(settings: DeploySettings) -> int:
     """Serves until it is told to stop."""
@@ -135,8 +140,24 @@ def _app(settings: DeploySettings, limits: Limits) -> Any:
         name = settings.model or first_model(f"{address.url}/v1", settings.remote_key)
         there = There(address, name)
         _log.info("requests go on to %s, as %s", address.url, name)
-        return make_proxy(there, limits, _recorder(settings), settings.served_model_name)
-    return make_app(_served(settings), limits, _recorder(settings))
+        kept = _recorder(settings), settings.served_model_name
+        return make_proxy(there, limits, *kept, _traces(settings))
+    return make_app(_served(settings), limits, _recorder(settings), _traces(settings))
+
+
+def _traces(settings: DeploySettings) -> Traces | None:
+    if settings.otlp_endpoint is None:
+        return None
+    from toolgrove.engine.http import address_of
+
+    url = address_of(settings.otlp_endpoint).url
+    try:
+        from toolgrove.serve.traces import to_collector
+
+        return to_collector(url)
+    except ModuleNotFoundError as error:
+        hint = "pip install 'toolgrove[otel]'"
+        raise ConfigError(f'"{error.name}" is not installed', hint=hint) from error
 
 
 def _asked(settings: DeploySettings, name: str) -> Backend:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -34,8 +34,16 @@ from toolgrove.serve.responses_wire import ResponsesRequest, chat_request
 from toolgrove.serve.served import Served
 from toolgrove.serve.sse import chat_events, named_events
 
+if TYPE_CHECKING:
+    from toolgrove.serve.traces import Traces
 
-def make_app(served: Served, limits: Limits, recorder: Recorder | None = None) -> FastAPI:
+
+def make_app(
+    served: Served,
+    limits: Limits,
+    recorder: Recorder | None = None,
+    traces: Traces | None = None,
+) -> FastAPI:
     """The app over these models. It starts and stops their scheduler."""
 
     @asynccontextmanager
@@ -54,7 +62,7 @@ def make_app(served: Served, limits: Limits, recorder: Recorder | None = None) -
     _answers(app, desk)
     _tokens(app, served)
     _operation(app, desk)
-    app.add_middleware(Guard, limits=limits, metrics=metrics)
+    app.add_middleware(Guard, limits=limits, metrics=metrics, traces=traces)
     if limits.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -19,6 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toolgrove.core.messages import JSON
 from toolgrove.serve.metrics import Metrics
 from toolgrove.serve.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from toolgrove.serve.traces import Traces
 
 _OPEN = frozenset({"/health", "/ping"})
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", ""})
@@ -51,6 +56,7 @@ class Note:
     told: JSON = field(default_factory=dict[str, Any])
     status: int = 0
     started: float = field(default_factory=time.monotonic)
+    span: Span | None = None
 
     @property
     def seconds(self) -> float:
@@ -60,17 +66,19 @@ class Note:
 
 class Guard:
     """Wraps the app: refuses what may not come in, cleans up behind every request, also behind
-    those whose clients have left, and logs one JSON line for each."""
+    those whose clients have left, and logs one JSON line for each, with ``traces`` a span, too."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+    def __init__(
+        self, app: ASGIApp, limits: Limits, metrics: Metrics, traces: Traces | None = None
+    ) -> None:
+        self._app, self._limits, self._metrics, self._traces = app, limits, metrics, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request, or hands on what is none."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        note = Note()
+        note = Note(span=self._traces.begin(scope) if self._traces else None)
         scope.setdefault("state", {})["note"] = note
 
         async def watched(message: Message) -> None:
@@ -144,6 +152,8 @@ class Guard:
             "seconds": round(note.seconds, 3),
             **note.told,
         }
+        if self._traces and note.span:
+            self._traces.end(note.span, f"{scope['method']} {path}", status, note.told)
         _log.info("%s", json.dumps(line, ensure_ascii=True))
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -26,6 +26,9 @@ from toolgrove.serve.record import Recorder
 from toolgrove.serve.refusal import RefusedError
 from toolgrove.serve.sse import MEDIA_TYPE
 
+if TYPE_CHECKING:
+    from toolgrove.serve.traces import Traces
+
 _CHAT = "/v1/chat/completions"
 _PATHS = (_CHAT, "/v1/completions", "/v1/responses", "/v1/embeddings")
 
@@ -38,7 +41,11 @@ class There(NamedTuple):
 
 
 def make_proxy(
-    remote: There, limits: Limits, recorder: Recorder | None = None, name: str | None = None
+    remote: There,
+    limits: Limits,
+    recorder: Recorder | None = None,
+    name: str | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The app. ``name`` is what requests call the model; left out, as the API does.
 
@@ -76,7 +83,7 @@ def make_proxy(
 
     for path in _PATHS:
         app.add_api_route(path, passing.answer, methods=["POST"], response_model=None)
-    app.add_middleware(Guard, limits=limits, metrics=metrics)
+    app.add_middleware(Guard, limits=limits, metrics=metrics, traces=traces)
     return app
 
 
