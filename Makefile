@@ -68,7 +68,6 @@ docs: $(STAMP) ## the documentation, into site/
 bench-setup: $(STAMP) ## what the benchmarks need besides the package
 	@$(BIN)/python benchmarks/data.py --setup
 	@$(BIN)/python benchmarks/eval.py --setup
-	@$(BIN)/python benchmarks/serve.py --setup
 
 bench: bench-setup ## every script in benchmarks/, as JSON (BENCH_FLAGS=--quick)
 	@set -e; for script in benchmarks/*.py; do \

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from peers.environments import make
 from toolgrove.core.messages import Conversation, Message, Reply, Role, ToolCall
 from toolgrove.eval.bfcl import VERSION, load_cases, load_checker, wheel
 from toolgrove.eval.bfcl_turns import MULTI_TURN, load_turns
@@ -61,13 +62,7 @@ WRONG, WRONG_STEP = 0.35, 0.04
 
 def set_up() -> None:
     for name, wanted in SETUP.items():
-        folder = PEERS / name
-        if (folder / "ready").is_file():
-            continue
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        for words in wanted:
-            subprocess.run([folder / "bin" / "pip", "install", "--quiet", *words], check=True)
-        (folder / "ready").touch()
+        make(PEERS / name, wanted)
 
 
 def python(peer: str) -> str:

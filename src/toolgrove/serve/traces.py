@@ -51,11 +51,10 @@ class Traces:
             method, extract(carrier), kind=SpanKind.SERVER, attributes=attributes
         )
 
-    def end(self, span: Span, name: str, status: int, told: JSON) -> None:
-        """The request is over; ``name`` is its method and its route's path, ``told`` what the log
-        says of it."""
-        path = name.partition(" ")[2]
-        span.update_name(name)
+    def end(self, span: Span, method: str, path: str, told: JSON) -> None:
+        """The request is over; ``path`` is its route's, ``told`` the log's line about it."""
+        status = told["status"]
+        span.update_name(f"{method} {path}")
         span.set_attribute("http.route", path)
         span.set_attribute("http.response.status_code", status)
         if path in _OPERATIONS:

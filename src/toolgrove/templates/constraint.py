@@ -138,12 +138,12 @@ def _asked(request: Request) -> tuple[bool, tuple[Tool, ...], bool]:
 
 def _at_once(openings: Sequence[Opening]) -> JSON:
     """Calls without text before them; white space may stand there, as some families write it."""
-    begun = [(opening, mark) for opening in openings for mark in _begun(opening)]
-    return choice([sequence(_spaced(mark), opening.rest) for opening, mark in begun])
+    return choice([sequence(_begun(opening), opening.rest) for opening in openings])
 
 
-def _begun(opening: Opening) -> list[str]:
-    return [opening.mark, opening.lead + opening.mark] if opening.lead else [opening.mark]
+def _begun(opening: Opening) -> JSON:
+    leads = dict.fromkeys(("", opening.lead))
+    return choice([_spaced(lead + opening.mark) for lead in leads])
 
 
 def _spaced(mark: str) -> JSON:

@@ -68,17 +68,16 @@ def connect(settings: TrainSettings) -> None:
     from accelerate import PartialState
     from torch import cuda
 
+    atexit.register(_part)
     if kind is not Kind.DEEPSPEED or cuda.is_available():
         if ranks() > 1:
             PartialState()
-            atexit.register(_part)
         return
     # accelerate asks this variable whether DeepSpeed connects; on a CPU it does so by gloo
     before = os.environ.get("ACCELERATE_USE_DEEPSPEED")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
     try:
         PartialState(backend="gloo")
-        atexit.register(_part)
     finally:
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
         if before is not None:

@@ -30,8 +30,6 @@ _NAME = r"([^\s<{]{1,256})"
 _TO = "to=functions."
 _CHANNEL = "<|channel|>"
 _MESSAGE = "<|message|>"
-
-
 _NAMED_FIRST = f"{_CHANNEL}commentary json{_MESSAGE}"
 _CHANNEL_FIRST = f" <|constrain|>json{_MESSAGE}"
 _LEAD = f"{_CHANNEL}commentary "
