@@ -262,11 +262,11 @@ def prefix(server: Server, runs: int) -> dict[str, float]:
 
 def constraint(server: Server, runs: int, stops: list[int]) -> dict[str, float]:
     """CPU seconds per token behind the first, calls held to their schemas and free. Free replies
-    may not stop either, so that there are as many tokens on both sides. The best run counts: work
-    of others on the machine can only add."""
+    may not stop either, so that there are as many tokens on both sides. Each run measures both, one
+    after the other, in turned order; the median of the runs' ratios counts."""
     found: dict[str, list[float]] = {"required": [], "auto": []}
     for run in range(-1, runs):
-        for choice, costs in found.items():
+        for choice, costs in sorted(found.items(), reverse=run % 2 == 0):
             texts = questions(20 + max(run, 0))
             shared = {"tool_choice": choice, "logit_bias": {str(stop): -100 for stop in stops}}
             for _ in range(2):  # the first one puts the prompts in the cache
@@ -275,8 +275,15 @@ def constraint(server: Server, runs: int, stops: list[int]) -> dict[str, float]:
             if run >= 0:
                 costs.append((long.cpu_s - short.cpu_s) / (long.tokens - short.tokens))
                 say(f"constraint/{choice}", long)
-    held, free = (min(found[choice]) for choice in found)
-    return {"held_ms": 1000 * held, "free_ms": 1000 * free, "overhead": held / free - 1}
+    pairs = list(zip(found["required"], found["auto"], strict=True))
+    overheads = sorted(held / free - 1 for held, free in pairs)
+    return {
+        "held_ms": 1000 * statistics.median(held for held, _ in pairs),
+        "free_ms": 1000 * statistics.median(free for _, free in pairs),
+        "overhead": statistics.median(overheads),
+        "least": overheads[0],
+        "most": overheads[-1],
+    }
 
 
 def stop_ids(folder: str) -> list[int]:
@@ -329,7 +336,7 @@ def compare(folder: str, given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def own(server: Server, runs: int, stops: list[int]) -> list[dict[str, Any]]:
     asyncio.run(ask(server, [body(server, "Hello", 4)]))
-    saved, held = prefix(server, runs + 2), constraint(server, runs + 4, stops)
+    saved, held = prefix(server, runs + 2), constraint(server, runs + 8, stops)
     return [
         result("serve/prefix", saved["ratio"], 0.3, "of the first", {"peer": "the goal", **saved}),
         result(

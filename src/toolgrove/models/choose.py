@@ -52,12 +52,15 @@ class Draw:
     counts: Counter[int] = field(default_factory=Counter[int])
 
     def takes(self, likeliest: int) -> bool:
-        """Whether it takes the likeliest token, whatever the other logits are."""
+        """Whether it takes the likeliest token, whatever the other logits are: also where biases
+        only make others less likely."""
         plain = (
             self.temperature <= 0
             and self.top is None
-            and not (self.bias or self.presence or self.frequency)
+            and not (self.presence or self.frequency)
             and self.repetition == 1.0
+            and likeliest not in self.bias
+            and all(bias <= 0 for bias in self.bias.values())
         )
         return plain and (self.matcher is None or self.matcher.allows(likeliest))
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from toolgrove.engine.live_local import LocalLive
 from toolgrove.engine.live_script import ScriptedLive, read_script
 from toolgrove.engine.local import LocalEngine
 from toolgrove.models.adapters import Lora, add_adapter
+from toolgrove.models.choose import Draw, choose
 from toolgrove.models.load import load_model
 
 SHARED = "You may call one or more functions to assist the user. " * 3
@@ -130,6 +132,13 @@ def test_biases_and_penalties(engine, prompts):
     varied = ids_of(run(LocalLive(engine), [twice])[0])
     assert len(set(varied)) / len(varied) >= len(set(plain)) / len(plain)
     assert varied != plain
+
+
+def test_a_bias_is_the_same_whether_or_not_the_likeliest_token_has_it():
+    logits = torch.tensor([[0.0, 3.0, 2.0, 2.5]] * 5)
+    biases = [{}, {0: -9.0}, {1: -1.0}, {2: 1.5}, {0: -9.0, 3: 1.0}]
+    found = choose(logits, [Draw(bias=bias) for bias in biases])
+    assert [one.token for one in found] == [1, 1, 3, 2, 3]
 
 
 def test_log_probabilities_are_of_the_chosen_and_the_likeliest(engine, prompts):
