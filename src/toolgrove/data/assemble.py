@@ -71,10 +71,10 @@ def _with_system(row: Mapping[str, Any], talk: Talk, done: set[str]) -> list[Mes
 
 def _media(row: Mapping[str, Any], name: str, talk: Talk, done: set[str]) -> tuple[Any, ...]:
     """The media of one kind: from the row's column or from the parts of its messages."""
-    in_parts = talk.media.of(name)
-    column = pick(row, _MEDIA[name])
+    in_parts, columns = talk.media.of(name), _MEDIA[name]
+    column = pick(row, columns)
     if column is None:
-        done.update(_MEDIA[name])
+        done.update(columns)
         return tuple(in_parts)
     done.add(column.name)
     listed = as_list(column.value)

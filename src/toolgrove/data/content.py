@@ -34,7 +34,9 @@ class Media:
 
     def of(self, name: str) -> list[Any]:
         """The list of one kind of media."""
-        return {"image": self.image, "video": self.video, "audio": self.audio}[name]
+        if name == "image":
+            return self.image
+        return self.video if name == "video" else self.audio
 
 
 @dataclass(slots=True)

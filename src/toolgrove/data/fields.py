@@ -47,9 +47,9 @@ def pick(row: Mapping[str, Any], names: Sequence[str]) -> Column | None:
     ``names[0]`` itself wins. Two filled aliases without it are an error, never a guess.
     """
     target = names[0]
-    if filled(row, target):
+    if row.get(target) is not None:
         return Column(target, row[target])
-    found = [name for name in names if filled(row, name)]
+    found = [name for name in names if row.get(name) is not None]
     if not found:
         return None
     if len(found) > 1:

@@ -15,6 +15,7 @@ from toolgrove.data.react_prompt import Recovered
 _BASES = ("messages", "sharegpt", "alpaca", "query_response")
 _TURNS = ("messages", "conversations", "conversation")
 _SYSTEM_COLUMNS = ("system", "system_prompt")
+_NO_TOOLS: tuple[Any, ...] = (None, "", [], "[]")
 
 
 class Dialect(NamedTuple):
@@ -51,7 +52,7 @@ def system_text(row: Mapping[str, Any]) -> str:
 
 def has_tools(row: Mapping[str, Any]) -> bool:
     """Whether the row has a column of tools of its own."""
-    return any(row.get(name) not in (None, "", [], "[]") for name in ("tools", "functions"))
+    return row.get("tools") not in _NO_TOOLS or row.get("functions") not in _NO_TOOLS
 
 
 def structured(row: Mapping[str, Any], dialect: Dialect) -> Conversation:

@@ -115,7 +115,7 @@ def _limited(
     if settings.truncation is not Truncation.RAISE:
         for shorter in _shortened(conv, settings.truncation):
             encoded = _sequences(shorter, dialect, tok, plan)
-            if all(len(s) <= limit for s in encoded) and any(s.trained for s in encoded):
+            if all(len(s) <= limit for s in encoded) and any(s.trains for s in encoded):
                 return encoded
     raise DataError(
         f"{longest} tokens, more than max_length {limit}"
@@ -270,7 +270,7 @@ def _sequences(
     if not chains:
         return [_encoded([_Stretch(dialect.spans(conv))], set(), conv, tok, plan)]
     encoded = [_encoded(c.finished(), set(c.messages), conv, tok, plan) for c in chains]
-    return [sequence for sequence in encoded if sequence.trained] or encoded[-1:]
+    return [sequence for sequence in encoded if sequence.trains] or encoded[-1:]
 
 
 def _kept(conv: Conversation, dialect: Dialect) -> list[_Stretch]:

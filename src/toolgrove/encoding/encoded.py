@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from toolgrove.core.spans import Kind
+from toolgrove.core.spans import Kind, Span
 
+Owner: TypeAlias = tuple[Span, float]
+"""A span and its weight."""
 KINDS = tuple(Kind)
 """The kinds by their numbers in ``Coded.span_kinds``."""
 NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
@@ -68,16 +70,6 @@ def _floats() -> array[float]:
     return array("d")
 
 
-class Run(NamedTuple):
-    """Tokens from the end of the run before up to ``end``: a kind and a message by their numbers,
-    and a weight. A run may be empty, and its neighbours may be like it."""
-
-    end: int
-    kind: int
-    message: int
-    weight: float
-
-
 @dataclass(slots=True)
 class Coded:
     """One training sequence as columns of numbers, weights and spans as runs of tokens.
@@ -94,29 +86,33 @@ class Coded:
     weights: array[float] = field(default_factory=_floats)
 
     @classmethod
-    def of(cls, ids: array[int], runs: Iterable[Run]) -> Coded:
-        """The sequence of these ids, owned and weighed by runs that cover it."""
+    def of(cls, ids: array[int], ends: Iterable[int], owners: Iterable[Owner]) -> Coded:
+        """The sequence of these ids. Each owner has the tokens from the end of the one before up to
+        its own: maybe none."""
         span_ends: list[int] = []
         kinds: list[int] = []
         messages: list[int] = []
         weight_ends: list[int] = []
         weights: list[float] = []
         before = 0
-        for end, kind, message, weight in runs:
+        last_kind = last_message = last_weight = None
+        for end, ((_, kind, message, _), weight) in zip(ends, owners, strict=True):
             if end == before:
                 continue
-            if kinds and kind == kinds[-1] and message == messages[-1]:
+            before = end
+            if kind is last_kind and message == last_message:
                 span_ends[-1] = end
             else:
                 span_ends.append(end)
-                kinds.append(kind)
-                messages.append(message)
-            if weights and weight == weights[-1]:
+                kinds.append(NUMBER_OF[kind])
+                messages.append(NO_MESSAGE if message is None else message)
+                last_kind, last_message = kind, message
+            if weight == last_weight:
                 weight_ends[-1] = end
             else:
                 weight_ends.append(end)
                 weights.append(weight)
-            before = end
+                last_weight = weight
         return cls(
             ids,
             array("i", span_ends),
@@ -136,6 +132,11 @@ class Coded:
         return sum(
             [end - start for (start, end), w in zip(runs, self.weights, strict=True) if w != 0.0]
         )
+
+    @property
+    def trains(self) -> bool:
+        """Whether any token weighs more than 0."""
+        return any(self.weights)
 
     def without_first(self) -> Coded:
         """The same sequence, its first token not trained."""

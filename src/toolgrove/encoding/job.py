@@ -153,7 +153,7 @@ class RowEncoder:
                 encoded = coded_whole(talk.conv, self._dialect, self._tok, settings, turns)
             except (DataError, TemplateError) as error:
                 raise error.at(talk.where) from error
-            useful = [sequence for sequence in encoded if sequence.trained]
+            useful = [sequence for sequence in encoded if sequence.trains]
             done.idle += not useful
             done.coded += useful
             done.places += [talk.where] * len(useful)

@@ -53,7 +53,7 @@ class LossRule:
         """
         first_trained = last_input(conv) + 1 if self.base == "last_round" else 0
         if not self.scales and not _weighs(conv):
-            return [Weighted(span, self._plain(span, conv, first_trained)) for span in spans]
+            return self._plain(spans, conv, first_trained)
         owned = zip(spans, _owns(spans, conv), strict=True)
         if not self.scales:
             return [Weighted(span, self._based(span, own, first_trained)[0]) for span, own in owned]
@@ -73,14 +73,21 @@ class LossRule:
             if name not in acted
         ]
 
-    def _plain(self, span: Span, conv: Conversation, first_trained: int) -> float:
-        """What the base gives a span of a row that has no weights of its own."""
-        _, kind, message, _ = span
+    def _plain(
+        self, spans: Sequence[Span], conv: Conversation, first_trained: int
+    ) -> list[Weighted]:
+        """What the base gives spans of a row that has no weights of its own."""
         if self.base == "all":
-            return 1.0
-        if message is None or message < first_trained or kind not in WRITTEN_BY_MODEL:
-            return 0.0
-        return float(conv.messages[message].role is _ASSISTANT)
+            return [Weighted(span, 1.0) for span in spans]
+        trained = [
+            number >= first_trained and message.role is _ASSISTANT
+            for number, message in enumerate(conv.messages)
+        ]
+        weights = (
+            0.0 if message is None else float(kind in WRITTEN_BY_MODEL and trained[message])
+            for _, kind, message, _ in spans
+        )
+        return list(map(Weighted, spans, weights))
 
     def _based(self, span: Span, own: _Own | None, first_trained: int) -> tuple[float, bool]:
         """What the base gives a span, and whether tables act on it."""

@@ -26,7 +26,7 @@ _AHEAD = 2
 """How many shards wait for each process: enough that none is idle."""
 
 
-_RARELY = (50_000, 20, 100)
+_RARELY = (200_000, 20, 100)
 
 
 class Part(NamedTuple):

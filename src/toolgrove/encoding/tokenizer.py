@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 
 from toolgrove.core.errors import TokenizerError
 from toolgrove.core.spans import MARKUP, Kind, Span
-from toolgrove.encoding.encoded import Run
+from toolgrove.encoding.encoded import Owner
 from toolgrove.encoding.folder import text_folder
 from toolgrove.encoding.words import Ids, Piece, Words
 
@@ -56,10 +56,13 @@ class Parted(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The tokens of spans that many rows share, as the bytes of an ``array("i")``; none trained."""
+    """The tokens of spans that many rows share, as the bytes of an ``array("i")``; none trained.
+
+    Each owner has the tokens up to its end."""
 
     ids: Ids
-    runs: Sequence[Run]
+    ends: Sequence[int]
+    owners: Sequence[Owner]
 
 
 class Blocks(dict[tuple[Span, ...], Block]):
@@ -92,6 +95,20 @@ class _Opens(dict[str, bool]):
         return found
 
 
+class _Markup(dict[str, Parted | None]):
+    """Texts of a template's own, parted by the control tokens in them."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, text: str) -> Parted | None:
+        if len(self) >= _MARKED:
+            self.clear()
+        found = self[text] = self._tokenizer.parted_markup(text)
+        return found
+
+
 class Tokenizer:
     """A tokenizer of a model folder.
 
@@ -110,7 +127,8 @@ class Tokenizer:
         plain = _without_control(settings)
         self._plain = Backend.from_buffer(to_json(plain))
         self._words = Words(self._plain, plain)
-        self._marked: dict[str, Parted | None] = {}
+        self.markup: Mapping[str, Parted | None] = _Markup(self)
+        self.soft_kinds = _MODEL_TEXT if self._soft else frozenset[Kind]()
         self.blocks = Blocks()
 
     @cached_property
@@ -200,7 +218,7 @@ class Tokenizer:
         """
         if kind in MARKUP:
             return self._found(self._all_marks, text)
-        return self._found(self._soft_marks, text) if kind in _MODEL_TEXT and self._soft else ()
+        return self._found(self._soft_marks, text) if kind in self.soft_kinds else ()
 
     def _found(self, pattern: re.Pattern[str], text: str) -> list[Mark]:
         return [
@@ -210,17 +228,16 @@ class Tokenizer:
 
     def parted(self, text: str, kind: Kind) -> Parted | None:
         """The text of a kind, parted by its ``marks``; None where there are none."""
-        if kind not in MARKUP:
-            return self._parted(text, kind) if kind in _MODEL_TEXT and self._soft else None
-        if text in self._marked:
-            return self._marked[text]
-        if len(self._marked) >= _MARKED:
-            self._marked.clear()
-        found = self._marked[text] = self._parted(text, kind)
-        return found
+        if kind in MARKUP:
+            return self.markup[text]
+        return self._parted(text, self._soft_marks) if kind in self.soft_kinds else None
 
-    def _parted(self, text: str, kind: Kind) -> Parted | None:
-        marks = self.marks(text, kind)
+    def parted_markup(self, text: str) -> Parted | None:
+        """What ``markup`` says of a text, found anew."""
+        return self._parted(text, self._all_marks)
+
+    def _parted(self, text: str, pattern: re.Pattern[str]) -> Parted | None:
+        marks = self._found(pattern, text)
         if not marks:
             return None
         ids = array("i", [marks[0].token])

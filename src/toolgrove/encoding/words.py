@@ -139,7 +139,8 @@ class Words:
         if not words[1:]:
             return _Part(text, None, "")
         inside = words[1:-1]
-        self._spaced.learn(set(inside))
+        if self._splits is None or not text.isascii():
+            self._spaced.learn(set(inside))
         ids = b"".join(map(self._spaced.__getitem__, inside))
         part = _Part(words[0], ids, f" {words[-1]}")
         if len(text) < _LONG:
@@ -175,8 +176,9 @@ class _Spaced(dict[str, Ids]):
         self._held = 0
 
     def __missing__(self, word: str) -> Ids:
-        if self._splits is not None and word.isascii():
-            ids = self._splits.ids(f" {word}")
+        splits = self._splits
+        if splits is not None and word.isascii():
+            ids = b"".join(map(splits.__getitem__, splits.split(f" {word}")))
         else:
             ids = _encoded(self._backend, f" {word}").ids
         self._keep(word, ids)
@@ -191,9 +193,6 @@ class _Spaced(dict[str, Ids]):
         if not new:
             return
         joined = "".join([f" {word}" for word in new])
-        if self._splits is not None and joined.isascii():
-            self._learn_splits(new, self._splits.split(joined))
-            return
         encoding = self._backend.encode(joined, add_special_tokens=False)
         ids = encoding.ids
         starts = [start for start, _ in encoding.offsets]
@@ -203,21 +202,6 @@ class _Spaced(dict[str, Ids]):
             last = bisect_left(starts, end, first)
             self._keep(word, array("i", ids[first:last]).tobytes())
             first = last
-
-    def _learn_splits(self, words: list[str], splits: list[str]) -> None:
-        """Remembers words out of what their text is split into: each ends where a split ends."""
-        known = self._splits
-        if known is None:
-            return
-        rest = iter(splits)
-        for word in words:
-            left = len(word) + 1
-            ids: list[Ids] = []
-            while left > 0:
-                split = next(rest)
-                left -= len(split)
-                ids.append(known[split])
-            self._keep(word, b"".join(ids))
 
     def _keep(self, word: str, ids: Ids) -> None:
         self._held += len(word) + _PER_TEXT
@@ -262,10 +246,6 @@ class _Splits(dict[str, Ids]):
         if place != len(split):  # a character that the vocabulary lacks
             return _encoded(self._backend, split)
         return Word(array("i", [token.id for token in found]).tobytes(), tuple(starts))
-
-    def ids(self, text: str) -> Ids:
-        """The tokens of an ASCII text."""
-        return b"".join(map(self.__getitem__, self.split(text)))
 
     def word(self, text: str) -> Word:
         """The tokens of an ASCII text with their places."""
@@ -316,7 +296,10 @@ _NO_CUT = re.compile(r"[ \t-\r\x1c-\x1f] ")
 
 def _cut(text: str) -> list[str]:
     """The words of a text, all but the first without the space before them."""
-    if not text.isascii() or _NO_CUT.search(text):
+    if not text.isascii():
+        return _CUT.split(text)
+    # what is printable has no other white space than spaces
+    if "  " in text if text.isprintable() else _NO_CUT.search(text):
         return _CUT.split(text)
     words = text.split(" ")
     if words[0] or not words[1:]:

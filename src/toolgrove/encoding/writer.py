@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any
+from itertools import repeat
 
 from toolgrove.core.spans import MARKUP, Kind, Span
-from toolgrove.encoding.encoded import NO_MESSAGE, NUMBER_OF, Coded, Run
-from toolgrove.encoding.loss import Weighted
+from toolgrove.encoding.encoded import Coded, Owner
 from toolgrove.encoding.tokenizer import Block, Tokenizer
 
 _OF_ONE_ROW = frozenset(Kind) - MARKUP - {Kind.SYSTEM, Kind.TOOLS}
@@ -22,16 +20,21 @@ class Writer:
     def __init__(self, tok: Tokenizer) -> None:
         self.tok = tok
         self._ids = array("i")
-        self._runs: list[Run] = []
+        self._ends: list[int] = []
+        self._owners: list[Owner] = []
 
-    def add(self, stretch: Iterable[Weighted]) -> None:
+    def add(self, stretch: Iterable[Owner]) -> None:
         """Tokenizes one stretch: the text between control tokens as a whole, those by id."""
         texts: list[str] = []
-        owners: list[Weighted] = []
-        parted = self.tok.parted
+        owners: list[Owner] = []
+        markup, soft_kinds = self.tok.markup, self.tok.soft_kinds
         for item in stretch:
             text, kind = item[0][0], item[0][1]
-            found = parted(text, kind)
+            found = None
+            if kind in MARKUP:
+                found = markup[text]
+            elif kind in soft_kinds:
+                found = self.tok.parted(text, kind)
             if found is None:
                 if text:
                     texts.append(text)
@@ -45,7 +48,8 @@ class Writer:
                 self._add_piece(texts, owners)
                 texts, owners = [], []
             self._ids.frombytes(ids)
-            self._runs.append(_run(len(self._ids), item))
+            self._ends.append(len(self._ids))
+            self._owners.append(item)
             if tail:
                 texts.append(tail)
                 owners.append(item)
@@ -69,35 +73,25 @@ class Writer:
     def _give_block(self, spans: Sequence[Span]) -> None:
         """Writes spans of which the first opens with a control token, as does what follows them."""
         if not _OF_ONE_ROW.isdisjoint([span[1] for span in spans]):
-            self.add([Weighted(span, 0.0) for span in spans])
+            self.add(zip(spans, repeat(0.0)))
             return
         blocks = self.tok.blocks
         key = tuple(spans)
         known = blocks.get(key)
         if known is None:
             writer = Writer(self.tok)
-            writer.add([Weighted(span, 0.0) for span in spans])
-            known = Block(writer._ids.tobytes(), writer._runs)
+            writer.add(zip(spans, repeat(0.0)))
+            known = Block(writer._ids.tobytes(), writer._ends, writer._owners)
             blocks.keep(key, known, sum([len(span[0]) for span in spans]))
         base = len(self._ids)
         self._ids.frombytes(known.ids)
-        self._runs += (
-            [_made((run[0] + base, *run[1:])) for run in known.runs] if base else known.runs
-        )
+        self._ends += [base + end for end in known.ends] if base else known.ends
+        self._owners += known.owners
 
-    def _add_piece(self, texts: list[str], owners: list[Weighted]) -> None:
-        ends = self.tok.add_piece(self._ids, texts)
-        self._runs += map(_run, ends, owners)
+    def _add_piece(self, texts: list[str], owners: list[Owner]) -> None:
+        self._ends += self.tok.add_piece(self._ids, texts)
+        self._owners += owners
 
     def coded(self) -> Coded:
         """The sequence; its first token is never trained."""
-        return Coded.of(self._ids, self._runs).without_first()
-
-
-_made = partial(tuple[Any, ...].__new__, Run)  # takes half as long as Run itself
-
-
-def _run(end: int, owner: Weighted) -> Run:
-    """The tokens that nobody owns yet, up to ``end``, belong to the owner."""
-    (_, kind, message, _), weight = owner
-    return _made((end, NUMBER_OF[kind], NO_MESSAGE if message is None else message, weight))
+        return Coded.of(self._ids, self._ends, self._owners).without_first()

@@ -12,6 +12,7 @@ from toolgrove.core.spans import Kind, Span, text_of
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 """Keys that every wire format writes as they are."""
+_CALL_NAME = Kind.CALL_NAME  # an attribute of an enum's class is slow to look up
 _SHOWN_AS = {Role.SYSTEM: Kind.SYSTEM, Role.USER: Kind.USER, Role.TOOL: Kind.RESULT}
 
 
@@ -42,8 +43,8 @@ def losses_of(
 
 
 def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
-    kinds = {span.kind for span in completion}
-    written = {span.call for span in completion if span.kind is Kind.CALL_NAME}
+    kinds = {span[1] for span in completion}
+    written = {span[3] for span in completion if span[1] is _CALL_NAME}
     lost: list[str] = []
     if len(written) < len(message.calls):
         lost.append(f"{len(message.calls) - len(written)} of its calls are not written")
@@ -58,7 +59,7 @@ def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
         if gone and index in written and call.given is None:
             lost.append(f"the argument {gone[0]!r} of its call of {call.name!r} is not written")
     given = {dump(call.given) for call in message.calls if call.given is not None}
-    if any(span.kind is Kind.CALL_ARGS and span.text in given for span in completion):
+    if given and any(span.kind is Kind.CALL_ARGS and span.text in given for span in completion):
         lost.append("arguments given as a JSON string are written as a string, not as an object")
     return lost
 

@@ -34,9 +34,10 @@ class PreferenceRow(Format):
         """Whether the row has a chosen and a rejected answer."""
         if _is_openais(row):
             return 'the columns "preferred_output" and "non_preferred_output"'
-        both = filled(row, _CHOSEN) and filled(row, _REJECTED)
-        shaped = all(isinstance(row.get(name), str | list | dict) for name in (_CHOSEN, _REJECTED))
-        return 'the columns "chosen" and "rejected"' if both and shaped else ""
+        if not (filled(row, _CHOSEN) and filled(row, _REJECTED)):
+            return ""
+        shaped = all(isinstance(row[name], str | list | dict) for name in (_CHOSEN, _REJECTED))
+        return 'the columns "chosen" and "rejected"' if shaped else ""
 
     def convert(self, row: Mapping[str, Any]) -> Conversation:
         """The prompt and the chosen answer; the rejected conversation beside them."""
@@ -68,8 +69,10 @@ class PreferenceRow(Format):
 def _is_openais(row: Mapping[str, Any]) -> bool:
     """Whether the row is laid out as OpenAI's preference training wants it."""
     asked = as_object(row.get("input"))
+    if asked is None:
+        return False
     both = all(as_list(row.get(name)) for name in ("preferred_output", "non_preferred_output"))
-    return asked is not None and as_list(asked.get("messages")) is not None and both
+    return as_list(asked.get("messages")) is not None and both
 
 
 def _plain(row: Mapping[str, Any]) -> JSON:
