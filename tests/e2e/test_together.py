@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from toolgrove.models.tiny import tiny_model
@@ -77,3 +78,18 @@ def test_an_error_is_told_once(words, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("missing.jsonl") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_when_the_first_process_is_killed_the_others_end_too(words, tmp_path):
+    long = [*words, "--num_train_epochs", "800", "--save_steps", "100000"]
+    process = subprocess.Popen(long, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    waited = time.monotonic()
+    while not read_metrics(metrics) and time.monotonic() - waited < 120:
+        time.sleep(0.1)
+    others = psutil.Process(process.pid).children(recursive=True)
+    assert len(others) >= 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(others, timeout=30)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from toolgrove.config.settings import dump_recipe
 from toolgrove.core.errors import ConfigError
+from toolgrove.core.orphans import end_when
 from toolgrove.models.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 PORT = 29500
 """The port at which several machines meet where nothing else is said, as for torchrun."""
+
+_LEASH = "TOOLGROVE_LEASH"
+"""The variable that names the pipe which a process ends with."""
 
 PATIENCE_S = 60.0
 """How long the others may take to end once one process has failed."""
@@ -44,6 +48,8 @@ def started(
     from toolgrove.train.ranks import is_started
 
     if is_started():
+        if leash := os.environ.get(_LEASH):
+            end_when(int(leash))
         return None
     if settings.executor == "ray":
         from toolgrove.train.ray_job import train_on_ray
@@ -69,7 +75,8 @@ def train_together(settings: TrainSettings, command: str = "sft") -> int:
 
     The first process of all talks and writes; what the others say is shown only when one of them
     fails alone. Ctrl-C reaches all of them, and they end after the same step. Returns the first
-    one's exit code.
+    one's exit code. When this process is killed, they end at once: what they would still write
+    could be in the way of a run that goes on from the last checkpoint.
     """
     from toolgrove.train.parallel import processes_here
     from toolgrove.train.ranks import refuse_more_than_cores
@@ -86,15 +93,18 @@ def train_together(settings: TrainSettings, command: str = "sft") -> int:
         # accelerate would set one thread for each, whatever the cores
         shared.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
         words = [sys.executable, "-m", "toolgrove", command, "-c", str(recipe)]
-        with (Path(folder) / "others.txt").open("w+b") as others:
+        with (Path(folder) / "others.txt").open("w+b") as others, _leash() as leash:
             processes: list[subprocess.Popen[bytes]] = []
             with _passing_on(processes):
                 for local in range(count):
                     own = {"RANK": str(first + local), "LOCAL_RANK": str(local)}
+                    own[_LEASH] = str(leash)
                     talks = first + local == 0
                     said, heard = (None, None) if talks else (subprocess.DEVNULL, others)
                     processes.append(
-                        subprocess.Popen(words, env=shared | own, stdout=said, stderr=heard)
+                        subprocess.Popen(
+                            words, env=shared | own, stdout=said, stderr=heard, pass_fds=(leash,)
+                        )
                     )
                 _watch(processes)
             _tell_of_others(processes, others, talks=first == 0)
@@ -145,6 +155,17 @@ def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
         for process in processes:
             if process.poll() is None:
                 process.kill()
+
+
+@contextmanager
+def _leash() -> Iterator[int]:
+    """The reading end of a pipe that ends when this process does, however it ends."""
+    held, holding = os.pipe()
+    try:
+        yield held
+    finally:
+        os.close(held)
+        os.close(holding)
 
 
 def _tell_of_others(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolgrove.core.errors import ConfigError, DataError, ToolgroveError
+from toolgrove.core.orphans import end_with_parent
 from toolgrove.data.rows import Line, Row
 from toolgrove.encoding.job import Job, RowEncoder
 from toolgrove.encoding.shards import Shard, Totals, write_shard
@@ -171,6 +172,7 @@ _encode_part: Callable[[Part], Totals] | None = None
 
 def _begin(job: Job) -> None:
     global _encode_part
+    end_with_parent()
     gc.set_threshold(*_RARELY)
     _encode_part = partial(_written, RowEncoder(job))
 
