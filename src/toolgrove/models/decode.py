@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -38,12 +39,10 @@ class Batch:
         growable = _is_growable(self._new_cache())
         shared = _shared(list(prompts.values())) if growable else ()
         rests = [prompt[len(shared) :] for prompt in prompts.values()]
-        ids, mask = _padded(rests, model.device)
-        self._mask = torch.cat([mask.new_ones(len(mask), len(shared)), mask], dim=1)
-        positions = (self._mask.cumsum(-1) - 1).clamp_min(0)
-        self._position = positions[:, -1:]
-        size = max(1, PREFILL_TOKENS // ids.shape[1]) if growable else len(ids)
-        self._cache, self._logits = self._prefill(shared, ids, positions, size)
+        lengths = torch.tensor([[len(prompt)] for prompt in prompts.values()])
+        self._position = (lengths - 1).to(model.device)
+        parts = _in_parts(rests) if growable else [rests]
+        self._cache, self._mask, self._logits = self._prefill(shared, parts)
 
     def logits(self) -> Tensor:
         """The logits of each row's next token, float32, [rows, vocabulary]."""
@@ -70,22 +69,32 @@ class Batch:
         self._logits = self._run(following, self._mask, self._position, self._cache)
 
     def _prefill(
-        self, shared: Sequence[int], ids: Tensor, positions: Tensor, size: int
-    ) -> tuple[Any, Tensor]:
-        """Runs what all prompts begin with once, then their rests, ``size`` lines at a time."""
+        self, shared: Sequence[int], parts: Sequence[Sequence[Sequence[int]]]
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Runs what all prompts begin with once, then their rests, a part of the prompts at a time.
+
+        Each part is padded to its own longest prompt, and to the longest of all only in the cache
+        and the mask that are returned, with the logits of each prompt's next token.
+        """
+        device = self._model.device
         trunk = self._new_cache()
         if shared:
-            beginning, mask = _padded([shared], ids.device)
+            beginning, mask = _padded([shared], device)
             self._run(beginning, mask, mask.cumsum(-1) - 1, trunk)
         caches: list[Any] = []
+        masks: list[Tensor] = []
         logits: list[Tensor] = []
-        for start in range(0, len(ids), size):
-            part = slice(start, start + size)
-            cache = self._branch(trunk, len(ids[part])) if shared else self._new_cache()
-            own = positions[part, len(shared) :]
-            logits.append(self._run(ids[part], self._mask[part], own, cache))
+        for rests in parts:
+            ids, own = _padded(rests, device)
+            mask = functional.pad(own, (len(shared), 0), value=1)
+            positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, len(shared) :]
+            cache = self._branch(trunk, len(ids)) if shared else self._new_cache()
+            logits.append(self._run(ids, mask, positions, cache))
             caches.append(cache)
-        return _joined(caches), torch.cat(logits)
+            masks.append(mask)
+        longest = max(mask.shape[1] for mask in masks)
+        padded = [functional.pad(mask, (longest - mask.shape[1], 0)) for mask in masks]
+        return _joined(caches), torch.cat(padded), torch.cat(logits)
 
     def _new_cache(self) -> DynamicCache:
         return DynamicCache(config=self._model.config.get_text_config())
@@ -111,6 +120,18 @@ class Batch:
             hidden = body(self._model)(**inputs).last_hidden_state[:, -1].contiguous()
             return logits_of(self._model, hidden)
         return self._model(**inputs, logits_to_keep=1).logits[:, -1].float()
+
+
+def _in_parts(prompts: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:
+    """The prompts in their order, ``PREFILL_TOKENS`` at a time, padding included."""
+    parts: list[Sequence[Sequence[int]]] = []
+    start, longest = 0, 0
+    for index, prompt in enumerate(prompts):
+        longest = max(longest, len(prompt))
+        if index > start and (index + 1 - start) * longest > PREFILL_TOKENS:
+            parts.append(prompts[start:index])
+            start, longest = index, len(prompt)
+    return [*parts, prompts[start:]]
 
 
 def _shared(prompts: Sequence[Sequence[int]]) -> Sequence[int]:

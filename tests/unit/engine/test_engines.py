@@ -12,6 +12,7 @@ from toolgrove.engine import local
 from toolgrove.engine.base import Finish, Sampling, generate
 from toolgrove.engine.local import LocalEngine
 from toolgrove.engine.scripted import ScriptedEngine
+from toolgrove.models import decode
 from toolgrove.models.adapters import Lora, add_adapter
 from toolgrove.models.load import load_model
 
@@ -77,6 +78,17 @@ def test_a_shared_beginning_changes_nothing(engine, tok):
         replies = generate(engine, some, Sampling(10))
         for prompt, reply in zip(some, replies, strict=True):
             assert list(reply.ids) == plainly(engine, prompt, 10)[: len(reply.ids)]
+
+
+@pytest.mark.parametrize("shared", ["", "You may call one or more functions to assist the user. "])
+@pytest.mark.parametrize("tokens", [1, 24, 60])
+def test_prompts_that_run_in_parts_reply_as_alone(engine, tok, monkeypatch, shared, tokens):
+    monkeypatch.setattr(decode, "PREFILL_TOKENS", tokens)
+    rests = ["a", "tool\n" * 9, "What is the weather in Paris?", "user", "Thank you! " * 5]
+    prompts = [tok.encode(2 * shared + rest) for rest in rests]
+    replies = generate(engine, prompts, Sampling(max_new_tokens=80))  # more than a layer's room
+    for prompt, reply in zip(prompts, replies, strict=True):
+        assert list(reply.ids) == plainly(engine, prompt, 80)[: len(reply.ids)]
 
 
 def test_seeds_decide_and_differ(engine, tok):
