@@ -48,7 +48,8 @@ def started(
     from toolgrove.train.ranks import is_started
 
     if is_started():
-        if leash := os.environ.get(_LEASH):
+        leash = os.environ.pop(_LEASH, None)  # what this process starts does not hold the pipe
+        if leash is not None:
             end_when(int(leash))
         return None
     if settings.executor == "ray":
