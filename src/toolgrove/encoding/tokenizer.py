@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -98,14 +98,14 @@ class _Opens(dict[str, bool]):
 class _Markup(dict[str, Parted | None]):
     """Texts of a template's own, parted by the control tokens in them."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, part: Callable[[str], Parted | None]) -> None:
         super().__init__()
-        self._tokenizer = tokenizer
+        self._part = part
 
     def __missing__(self, text: str) -> Parted | None:
         if len(self) >= _MARKED:
             self.clear()
-        found = self[text] = self._tokenizer.parted_markup(text)
+        found = self[text] = self._part(text)
         return found
 
 
@@ -127,7 +127,9 @@ class Tokenizer:
         plain = _without_control(settings)
         self._plain = Backend.from_buffer(to_json(plain))
         self._words = Words(self._plain, plain)
-        self.markup: Mapping[str, Parted | None] = _Markup(self)
+        self.markup: Mapping[str, Parted | None] = _Markup(
+            lambda text: self._parted(text, self._all_marks)
+        )
         self.soft_kinds = _MODEL_TEXT if self._soft else frozenset[Kind]()
         self.blocks = Blocks()
 
@@ -226,15 +228,10 @@ class Tokenizer:
             for match in pattern.finditer(text)
         ]
 
-    def parted(self, text: str, kind: Kind) -> Parted | None:
-        """The text of a kind, parted by its ``marks``; None where there are none."""
-        if kind in MARKUP:
-            return self.markup[text]
-        return self._parted(text, self._soft_marks) if kind in self.soft_kinds else None
-
-    def parted_markup(self, text: str) -> Parted | None:
-        """What ``markup`` says of a text, found anew."""
-        return self._parted(text, self._all_marks)
+    def parted(self, text: str) -> Parted | None:
+        """Text of ``soft_kinds``, parted by its ``marks``; None where there are none. For a
+        template's own text, ``markup`` says the same."""
+        return self._parted(text, self._soft_marks)
 
     def _parted(self, text: str, pattern: re.Pattern[str]) -> Parted | None:
         marks = self._found(pattern, text)

@@ -34,7 +34,7 @@ class Writer:
             if kind in MARKUP:
                 found = markup[text]
             elif kind in soft_kinds:
-                found = self.tok.parted(text, kind)
+                found = self.tok.parted(text)
             if found is None:
                 if text:
                     texts.append(text)

@@ -24,8 +24,8 @@ class GrowingLayer(CacheLayerMixin):
     def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         super().__init__()
         self._length = max(part.shape[-2] for part in keys)
-        self._key_store = _roomy(keys, self._length, self._length + _ROOM)
-        self._value_store = _roomy(values, self._length, self._length + _ROOM)
+        self._key_store = _roomy(keys, self._length + _ROOM)
+        self._value_store = _roomy(values, self._length + _ROOM)
         self.dtype, self.device = keys[0].dtype, keys[0].device
         self.is_initialized = True
         self._show()
@@ -39,8 +39,8 @@ class GrowingLayer(CacheLayerMixin):
         """Adds the keys and values of new tokens; returns those of all."""
         end = self._length + key_states.shape[-2]
         if end > self._key_store.shape[-2]:
-            self._key_store = _roomy([self._shown(self._key_store)], self._length, end + _ROOM)
-            self._value_store = _roomy([self._shown(self._value_store)], self._length, end + _ROOM)
+            self._key_store = _roomy([self._key_store], end + _ROOM)
+            self._value_store = _roomy([self._value_store], end + _ROOM)
         self._key_store[..., self._length : end, :] = key_states
         self._value_store[..., self._length : end, :] = value_states
         self._length = end
@@ -65,22 +65,20 @@ class GrowingLayer(CacheLayerMixin):
         return -1
 
     def _show(self) -> tuple[Tensor, Tensor]:
-        self.keys = self._shown(self._key_store)
-        self.values = self._shown(self._value_store)
+        self.keys = self._key_store[..., : self._length, :]
+        self.values = self._value_store[..., : self._length, :]
         return self.keys, self.values
 
-    def _shown(self, store: Tensor) -> Tensor:
-        return store[..., : self._length, :]
 
-
-def _roomy(parts: Sequence[Tensor], length: int, room: int) -> Tensor:
-    """The parts below each other, padded on the left to a length, with ``room`` for tokens."""
+def _roomy(parts: Sequence[Tensor], room: int) -> Tensor:
+    """The parts below each other, padded on the left to the longest, in ``room`` for tokens."""
     _, heads, _, size = parts[0].shape
+    longest = max(part.shape[-2] for part in parts)
     lines = sum(len(part) for part in parts)
     made = {"dtype": parts[0].dtype, "device": parts[0].device}
     store = torch.zeros(lines, heads, room, size, **made)
     start = 0
     for part in parts:
-        store[start : start + len(part), :, length - part.shape[-2] : length] = part
+        store[start : start + len(part), :, longest - part.shape[-2] : longest] = part
         start += len(part)
     return store

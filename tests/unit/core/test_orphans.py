@@ -1,9 +1,9 @@
 """A process that was started ends when the one that started it was killed."""
 
 import multiprocessing
-import os
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -43,5 +43,6 @@ def test_a_child_ends_with_its_killed_parent(tmp_path):
 
 def test_a_process_without_a_parent_goes_on():
     assert multiprocessing.parent_process() is None
+    watching = threading.active_count()
     end_with_parent()
-    assert os.getpid()
+    assert threading.active_count() == watching
