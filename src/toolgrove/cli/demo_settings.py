@@ -16,6 +16,11 @@ EVALUATION = ("simple_python", "multiple")
 cases, and from the few that are drawn of the others."""
 
 
+UPPER_LAYERS = r".*layers\.(1[2-9]|2[0-9])\..*_proj"
+"""The linear layers of the upper three fifths of SmolLM2's thirty blocks. No gradient has to pass
+the others: the same loss on held-out rows in two thirds of the time, which more rows use."""
+
+
 class DemoSettings(Settings):
     """Everything that decides the demo; recipes/demo.yaml lists the same values."""
 
@@ -68,8 +73,8 @@ class DemoSettings(Settings):
         "lora_rank": 16,
         "lora_alpha": 32,
         "lora_dropout": 0.0,
-        "target_modules": ["all-linear"],
-        "learning_rate": 7e-4,
+        "target_regex": UPPER_LAYERS,
+        "learning_rate": 1e-3,
         "lr_scheduler_type": "linear",
         "warmup_ratio": 0.06,
         "weight_decay": 0.0,

@@ -13,9 +13,6 @@ from toolgrove.eval.bfcl import tool
 from toolgrove.eval.cases import Case
 from toolgrove.eval.labels import Labelled
 
-OPTIONAL = 0.35
-"""How often an argument that may be left out is asked for."""
-
 LONGEST_WISH = 140
 LONGEST_VALUE = 40
 
@@ -60,10 +57,11 @@ class Words:
         return rng.choice(self.any) if self.any else None
 
 
-def drill(function: JSON, words: Words, rng: random.Random) -> Labelled | None:
+def drill(function: JSON, words: Words, rng: random.Random, options: float) -> Labelled | None:
     """A request for the function and the call that fulfils it.
 
-    None when the function has no short description or wants what cannot be drawn (objects).
+    ``options``: how often an argument that may be left out is asked for, as a share. None
+    when the function has no short description or wants what cannot be drawn (objects).
     """
     wish = _wish(str(function["description"]))
     parameters = function["parameters"]
@@ -72,7 +70,7 @@ def drill(function: JSON, words: Words, rng: random.Random) -> Labelled | None:
     arguments: JSON = {}
     for name, schema in parameters.get("properties", {}).items():
         required = name in parameters.get("required", ())
-        if not required and rng.random() >= OPTIONAL:
+        if not required and rng.random() >= options:
             continue
         value = _draw(name, schema, words, rng)
         if value is not None:

@@ -44,8 +44,12 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    per_function: int = Field(default=3, ge=1)
+    per_function: int = Field(default=5, ge=1)
     """At most so many cases that call the same function."""
+
+    per_function_with_options: int = Field(default=8, ge=1)
+    """The same for cases whose calls give an argument that could be left out: most cases give none,
+    and from them alone a model learns to leave out what it was asked for."""
 
     parallel: float = Field(default=0.6, ge=0, le=1)
     """Share of the cases with several calls that is taken."""
@@ -67,10 +71,13 @@ class PracticeSettings(Settings):
     drills: list[float] = [0.2, 0.3, 0.3, 0.2]
     """How often a row gets 0, 1, 2, ... made-up requests for its tools, as shares of rows."""
 
+    drilled_options: float = Field(default=0.6, ge=0, le=1)
+    """How often a made-up request asks for an argument that may be left out."""
+
     max_characters: int = Field(default=3000, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
-    longest_function: int = Field(default=800, ge=1)
+    longest_function: int = Field(default=1000, ge=1)
     """Longest function, in characters of its JSON; cases that call longer ones are left out."""
 
     seed: int = 0
@@ -122,9 +129,11 @@ def _chosen(
         labelled = label(case)
         reason = _reason_against(labelled, checker)
         called = case.gold[0].name if case.gold else ""
+        optional = _gives_options(labelled)
+        most = settings.per_function_with_options if optional else settings.per_function
         if reason is None and _longest(case) > settings.longest_function:
             reason = "too long"
-        elif reason is None and taken[called] >= settings.per_function:
+        elif reason is None and taken[called] >= most:
             reason = "enough of this function"
         elif reason is None and len(case.gold) > 1 and rng.random() >= settings.parallel:
             reason = "several calls"
@@ -154,6 +163,14 @@ def _library(cases: Sequence[Case], longest: int, names: AbstractSet[str] | None
     """
     known = {_name(f): f for case in cases for f in case.functions if _wanted(f, names)}
     return [function for function in known.values() if len(json.dumps(function)) <= longest]
+
+
+def _gives_options(row: Labelled) -> bool:
+    """Whether a call gives an argument that its function does not require."""
+    required = {f["name"]: f["parameters"].get("required", ()) for f in row.case.functions}
+    return any(
+        call.arguments.keys() - required.get(call.name, call.arguments) for call in row.calls
+    )
 
 
 def _longest(case: Case) -> int:
@@ -220,7 +237,8 @@ class _Maker:
             if other is not None and longer is not None:
                 others, row = [*others, other], longer
         for _ in range(self._count(self.settings.drills)):
-            made = drill(self.rng.choice([*tools, *others]), self.words, self.rng)
+            asked = self.rng.choice([*tools, *others])
+            made = drill(asked, self.words, self.rng, self.settings.drilled_options)
             if made is None:
                 continue
             place = self.rng.randrange(len(group) + 1)

@@ -111,6 +111,17 @@ def test_each_left_out_case_has_a_reason() -> None:
     assert made.left_out == reasons
 
 
+def test_more_cases_are_taken_of_those_that_give_what_could_be_left_out() -> None:
+    plain = [case(1, text=f"Order 101 pieces: {n}.") for n in range(5)]
+    noted = [case(1, text=f"Order 101 pieces, with the note x-y-z: {n}.") for n in range(5)]
+    settings = PracticeSettings(per_function=2, per_function_with_options=4, turns=[1], drills=[1])
+    made = practice([*plain, *noted], [], Agreeing(), settings)
+    given = ["x-y-z" in json.dumps(row["messages"]) for row in made.rows]
+    assert len(given) == 4
+    assert given.count(False) <= 2
+    assert made.left_out == {"enough of this function": 6}
+
+
 def test_same_seed_same_rows() -> None:
     cases = [case(n) for n in range(12)]
     first = practice(cases, [], Agreeing(), PracticeSettings(seed=3))
@@ -140,7 +151,7 @@ def test_a_drill_says_every_value_that_its_call_has(seed: int, kind: str) -> Non
     rng = random.Random(seed)
     talk = Conversation((Message(Role.USER, "x"),))
     row = Labelled(Case("x", "x", talk, (), ()), (ToolCall("f", {"note": "by train"}),), True)
-    made = drill(function(5, kind), Words.of([row]), rng)
+    made = drill(function(5, kind), Words.of([row]), rng, 0.5)
     assert made is not None
     assert "order the item number 5 from a shop" in made.case.question.lower()
     for value in made.calls[0].arguments.values():
@@ -151,9 +162,9 @@ def test_a_drill_says_every_value_that_its_call_has(seed: int, kind: str) -> Non
 def test_no_drill_without_a_wish_or_with_objects() -> None:
     words = Words({}, ["word"])
     plain = function(1)
-    assert drill({**plain, "description": "Orders"}, words, random.Random(0)) is None
+    assert drill({**plain, "description": "Orders"}, words, random.Random(0), 0.5) is None
     parameters = {"type": "dict", "properties": {"o": {"type": "dict"}}, "required": ["o"]}
-    assert drill({**plain, "parameters": parameters}, words, random.Random(0)) is None
+    assert drill({**plain, "parameters": parameters}, words, random.Random(0), 0.5) is None
 
 
 def test_rows_are_json() -> None:
