@@ -257,6 +257,16 @@ def test_a_scripted_server_needs_no_torch(tmp_path):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        words = [sys.executable, "-m", "toolgrove", "deploy", "--model", "none", "--port", port]
+        done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}: cannot listen there: Address already in use" in done.stderr
+    assert "--port" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -58,7 +58,7 @@ class DeploySettings(DialectSettings):
     """The address to listen on; 0.0.0.0 lets other machines in."""
 
     port: int = Field(default=8000, ge=0, le=65535)
-    """The port to listen on."""
+    """The port to listen on; 0 takes one that is free."""
 
     api_key: list[str] = []
     """Keys one of which requests must send, as Authorization: Bearer KEY."""
@@ -107,7 +107,7 @@ class DeploySettings(DialectSettings):
 def run(settings: DeploySettings) -> int:
     """Serves until it is told to stop."""
     from toolgrove.serve.guard import Limits
-    from toolgrove.serve.run import Place, serve
+    from toolgrove.serve.run import Place, bound, serve
 
     local = settings.host in _LOOPBACK
     if not local and not settings.api_key:
@@ -119,9 +119,11 @@ def run(settings: DeploySettings) -> int:
         cors_origins=tuple(settings.cors_origins),
         local=local,
     )
+    listening = bound(settings.host, settings.port)
     app = _app(settings, limits)
-    print(f"http://{settings.host}:{settings.port}/v1", file=sys.stderr, flush=True)
-    return serve(app, Place(settings.host, settings.port, settings.shutdown_s))
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"http://{host}:{listening.getsockname()[1]}/v1", file=sys.stderr, flush=True)
+    return serve(app, Place(listening, settings.shutdown_s))
 
 
 def _app(settings: DeploySettings, limits: Limits) -> Any:
