@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +12,6 @@ from toolgrove.core.messages import JSON, Conversation, Message, Role, ToolCall
 from toolgrove.eval.bfcl import tool
 from toolgrove.eval.cases import Case
 from toolgrove.eval.labels import Labelled
-
-BARE = 0.5
-"""How often details whose argument is clear are said without its name, as people do."""
 
 LONGEST_WISH = 140
 LONGEST_VALUE = 40
@@ -69,11 +65,10 @@ def drill(function: JSON, words: Words, rng: random.Random, options: float) -> L
     """
     wish = _wish(str(function["description"]))
     parameters = function["parameters"]
-    properties = parameters.get("properties", {})
     if wish is None:
         return None
     arguments: JSON = {}
-    for name, schema in properties.items():
+    for name, schema in parameters.get("properties", {}).items():
         required = name in parameters.get("required", ())
         if not required and rng.random() >= options:
             continue
@@ -82,8 +77,7 @@ def drill(function: JSON, words: Words, rng: random.Random, options: float) -> L
             arguments[name] = value
         elif required:
             return None
-    clear = _clear(arguments, properties) if rng.random() < BARE else set[str]()
-    text = _request(wish, arguments, clear, rng)
+    text = _request(wish, arguments, rng)
     talk = Conversation((Message(Role.USER, text),), (tool(function),))
     case = Case(f"drill {function['name']}", "drill", talk, (function,), ())
     return Labelled(case, (ToolCall(str(function["name"]), arguments),), grounded=True)
@@ -106,24 +100,9 @@ def _bare(verb: str) -> str:
     return verb.removesuffix("s") if not verb.endswith("ss") else verb
 
 
-def _clear(arguments: JSON, properties: Mapping[str, JSON]) -> set[str]:
-    """The arguments that are clear as people say them: yes or no, a count, one of few choices, and
-    the only free text."""
-    texts = {name for name, value in arguments.items() if isinstance(value, str)}
-    choices = {name for name in texts if properties[name].get("enum")}
-    free = texts - choices
-    counts = {name for name, value in arguments.items() if isinstance(value, int)}
-    return choices | counts | (free if len(free) == 1 else set())
-
-
-def _request(
-    wish: str, arguments: Mapping[str, Any], clear: AbstractSet[str], rng: random.Random
-) -> str:
+def _request(wish: str, arguments: Mapping[str, Any], rng: random.Random) -> str:
     style = rng.choice(_DETAILS)
-    details = [
-        _plain(name, value) if name in clear else _detail(name, value, style)
-        for name, value in arguments.items()
-    ]
+    details = [_detail(name, value, style) for name, value in arguments.items()]
     rng.shuffle(details)
     if not details:
         return f"{wish[0].upper()}{wish[1:]}."
@@ -132,16 +111,6 @@ def _request(
     return rng.choice(_REQUESTS).format(
         wish=wish, Wish=wish[0].upper() + wish[1:], details=told, Details=told[0].upper() + told[1:]
     )
-
-
-def _plain(name: str, value: bool | int | str) -> str:
-    """A detail as people say it: ``no tolls``, ``3 nights``, ``Chicago``."""
-    if isinstance(value, str):
-        return value
-    spoken = " ".join(_name_words(name)) or name
-    if isinstance(value, bool):
-        return spoken if value else f"no {spoken}"
-    return f"{value} {spoken}"
 
 
 def _detail(name: str, value: Any, style: str) -> str:

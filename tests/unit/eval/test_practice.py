@@ -154,27 +154,9 @@ def test_a_drill_says_every_value_that_its_call_has(seed: int, kind: str) -> Non
     made = drill(function(5, kind), Words.of([row]), rng, 0.5)
     assert made is not None
     assert "order the item number 5 from a shop" in made.case.question.lower()
-    for name, value in made.calls[0].arguments.items():
-        said = [str(value).lower()]
-        if isinstance(value, bool):
-            said += [f"with {name}", f", {name}", f"and {name}"] if value else [f"no {name}"]
-        assert any(words in made.case.question.lower() for words in said)
-
-
-def test_a_drill_says_clear_details_without_their_names() -> None:
-    properties = {"tolls": {"type": "boolean"}, "pace": {"type": "string", "enum": ["slow"]}}
-    properties |= {"nights": {"type": "integer"}, "town": {"type": "string"}}
-    parameters = {"type": "dict", "properties": properties, "required": list(properties)}
-    tool = {"name": "plan", "description": "Plans a trip by car.", "parameters": parameters}
-    made = [drill(tool, Words({}, ["Kyoto"]), random.Random(seed), 0.5) for seed in range(40)]
-    for one in (one for one in made if one is not None and "pace" not in one.case.question):
-        arguments = one.calls[0].arguments
-        assert "Kyoto" in one.case.question
-        assert "town" not in one.case.question
-        assert f"{arguments['nights']} nights" in one.case.question
-        assert ("no tolls" in one.case.question) is not arguments["tolls"]
-    named = sum(one is not None and "pace" in one.case.question for one in made)
-    assert 5 < named < 35
+    for value in made.calls[0].arguments.values():
+        said = str(value).lower() if isinstance(value, bool) else str(value)
+        assert said in made.case.question.lower()
 
 
 def test_no_drill_without_a_wish_or_with_objects() -> None:
