@@ -107,7 +107,7 @@ class DeploySettings(DialectSettings):
 def run(settings: DeploySettings) -> int:
     """Serves until it is told to stop."""
     from toolgrove.serve.guard import Limits
-    from toolgrove.serve.run import Place, bound, serve
+    from toolgrove.serve.run import bound, serve
 
     local = settings.host in _LOOPBACK
     if not local and not settings.api_key:
@@ -123,7 +123,7 @@ def run(settings: DeploySettings) -> int:
     app = _app(settings, limits)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"http://{host}:{listening.getsockname()[1]}/v1", file=sys.stderr, flush=True)
-    return serve(app, Place(listening, settings.shutdown_s))
+    return serve(app, listening, settings.shutdown_s)
 
 
 def _app(settings: DeploySettings, limits: Limits) -> Any:

@@ -60,8 +60,8 @@ class Words:
 def drill(function: JSON, words: Words, rng: random.Random, options: float) -> Labelled | None:
     """A request for the function and the call that fulfils it.
 
-    ``options``: how often an argument that may be left out is asked for, as a share. None
-    when the function has no short description or wants what cannot be drawn (objects).
+    ``options``: how often an argument that may be left out is asked for, as a share.
+    None when the function has no short description or wants what cannot be drawn (objects).
     """
     wish = _wish(str(function["description"]))
     parameters = function["parameters"]
