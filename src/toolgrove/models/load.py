@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from toolgrove.models.quantize import Quantization
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py"]
 _NETWORK_TIMEOUT_S = 10
 

@@ -32,6 +32,14 @@ def test_a_hub_id_without_its_hub_is_told_apart(tmp_path):
     assert "hf:Qwen/Qwen3-0.6B" in caught.value.hint
 
 
+def test_a_path_is_not_taken_for_a_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        fetch_model("./nosuchmodel")
+    assert caught.value.hint is not None
+    assert "hf:./" not in caught.value.hint
+
+
 def test_a_near_miss_is_named(llama):
     with pytest.raises(ModelError, match="no such model folder") as caught:
         fetch_model(llama.parent / "lama")
