@@ -26,6 +26,12 @@ _REQUESTS = (
     "{Wish}: {details}.",
     "How do I {wish} {details}? Do it for me.",
 )
+_QUESTIONS = (
+    "What is the {name}?",
+    "Which {name} should I take?",
+    "Please tell me the {name}.",
+    "I need the {name} for that. What is it?",
+)
 _DETAILS = ("{name} {value}", "{name} of {value}", "{name}: {value}", "the {name} is {value}")
 _NUMBERS = ((1, 20), (2, 100), (10, 999), (1000, 90_000))
 
@@ -64,9 +70,37 @@ def drill(function: JSON, words: Words, rng: random.Random, options: float) -> L
     None when the function has no short description or wants what cannot be drawn (objects).
     """
     wish = _wish(str(function["description"]))
-    parameters = function["parameters"]
-    if wish is None:
+    arguments = _arguments(function["parameters"], words, rng, options)
+    if wish is None or arguments is None:
         return None
+    case = _case(function, _request(wish, arguments, rng))
+    return Labelled(case, (ToolCall(str(function["name"]), arguments),), grounded=True)
+
+
+def missing(function: JSON, words: Words, rng: random.Random) -> Labelled | None:
+    """A request for the function that leaves out what it needs, and the question for that.
+
+    None where ``drill`` would be, and when the function needs nothing.
+    """
+    wish = _wish(str(function["description"]))
+    parameters = function["parameters"]
+    arguments = _arguments(parameters, words, rng, 0)
+    if wish is None or not arguments:
+        return None
+    left_out = rng.choice(list(arguments))
+    said = {name: value for name, value in arguments.items() if name != left_out}
+    question = rng.choice(_QUESTIONS).format(name=" ".join(_name_words(left_out)) or left_out)
+    case = _case(function, _request(wish, said, rng))
+    return Labelled(case, (), grounded=True, after=(Message(Role.ASSISTANT, question),))
+
+
+def _case(function: JSON, text: str) -> Case:
+    talk = Conversation((Message(Role.USER, text),), (tool(function),))
+    return Case(f"drill {function['name']}", "drill", talk, (function,), ())
+
+
+def _arguments(parameters: JSON, words: Words, rng: random.Random, options: float) -> JSON | None:
+    """Drawn arguments; None when a required one cannot be drawn."""
     arguments: JSON = {}
     for name, schema in parameters.get("properties", {}).items():
         required = name in parameters.get("required", ())
@@ -77,10 +111,7 @@ def drill(function: JSON, words: Words, rng: random.Random, options: float) -> L
             arguments[name] = value
         elif required:
             return None
-    text = _request(wish, arguments, rng)
-    talk = Conversation((Message(Role.USER, text),), (tool(function),))
-    case = Case(f"drill {function['name']}", "drill", talk, (function,), ())
-    return Labelled(case, (ToolCall(str(function["name"]), arguments),), grounded=True)
+    return arguments
 
 
 def _wish(description: str) -> str | None:

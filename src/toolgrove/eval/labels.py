@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolgrove.core.messages import JSON, ToolCall
+from toolgrove.core.messages import JSON, Message, ToolCall
 from toolgrove.eval.bfcl import LANGUAGES
 from toolgrove.eval.bfcl_languages import source_text
 from toolgrove.eval.cases import Accepted, Case
@@ -31,11 +31,15 @@ _NUMBER_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A case with the calls to learn. ``grounded``: every value can be had from the question."""
+    """A case with the calls to learn. ``grounded``: every value can be had from the question.
+
+    ``after``: what follows the calls, or what is said where there are none.
+    """
 
     case: Case
     calls: tuple[ToolCall, ...]
     grounded: bool
+    after: tuple[Message, ...] = ()
 
 
 def label(case: Case) -> Labelled:

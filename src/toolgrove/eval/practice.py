@@ -15,10 +15,11 @@ from toolgrove.config.settings import Settings
 from toolgrove.core.messages import JSON, Conversation, Message, Role
 from toolgrove.eval.bfcl import tool
 from toolgrove.eval.cases import Case, Checker
-from toolgrove.eval.drill import Words, drill
+from toolgrove.eval.drill import Words, drill, missing
 from toolgrove.eval.labels import Labelled, label
 from toolgrove.eval.numbers import with_other_numbers
 from toolgrove.eval.overlap import part
+from toolgrove.eval.spoken import answered, small_talk, unfit
 
 CANDIDATES = 40
 """Among so many random tools the one most like the right one is a hard distractor."""
@@ -41,8 +42,12 @@ class PracticeSettings(Settings):
         "exec_parallel_multiple",
         "parallel",
         "parallel_multiple",
+        "live_irrelevance",
     ]
     """Categories that rows are made of."""
+
+    irrelevant: int = Field(default=40, ge=0)
+    """At most so many cases whose tools do not fit the question."""
 
     per_function: int = Field(default=5, ge=1)
     """At most so many cases that call the same function."""
@@ -74,6 +79,13 @@ class PracticeSettings(Settings):
     drilled_options: float = Field(default=0.6, ge=0, le=1)
     """How often a made-up request asks for an argument that may be left out."""
 
+    in_words: list[float] = [0.3, 0.4, 0.3]
+    """How often a row gets 0, 1, 2, ... requests that are answered in words, as shares of rows: no
+    tool fits, something is missing, or nothing is wanted but talk."""
+
+    answered: float = Field(default=0.2, ge=0, le=1)
+    """Share of the calls that a made-up result and an answer in words follow."""
+
     max_characters: int = Field(default=3000, ge=1)
     """Longest row, tools and question and calls together; longer ones are left out."""
 
@@ -104,15 +116,28 @@ def practice(
     rng = random.Random(settings.seed)
     parted = part(cases, evaluation)
     left_out = Counter({"overlap": len(parted.overlapping)})
-    chosen = _chosen(parted.apart, checker, settings, rng, left_out)
+    misfits = [case for case in parted.apart if _misfits(case)]
+    wanted = [case for case in parted.apart if not _misfits(case)]
+    chosen = _chosen(wanted, checker, settings, rng, left_out)
     called = {call.name for row in chosen for call in row.calls}
     library = _library(parted.apart, settings.longest_function, called)
-    maker = _Maker(settings, rng, library, Words.of(chosen))
+    asked = [*chosen, *[Labelled(case, (), grounded=True) for case in misfits]]
+    maker = _Maker(settings, rng, library, Words.of(chosen), list(filter(_stands_alone, asked)))
     requests = [version for labelled in chosen for version in maker.versions(labelled)]
     rng.shuffle(requests)
     rows = maker.rows(requests, left_out)
+    rows += maker.misfit_rows(misfits, left_out)
     rng.shuffle(rows)
     return Practice(rows, +left_out)
+
+
+def _stands_alone(request: Labelled) -> bool:
+    return len(request.case.conversation.messages) == 1 and request.case.question.isascii()
+
+
+def _misfits(case: Case) -> bool:
+    """Whether no tool of the case fits its question."""
+    return bool(case.functions) and not case.gold and not case.any_call
 
 
 def _chosen(
@@ -189,6 +214,8 @@ class _Maker:
     rng: random.Random
     library: list[JSON]
     words: Words
+    asked: list[Labelled]
+    """requests of one message each, whatever tools they are for"""
 
     def versions(self, request: Labelled) -> list[Labelled]:
         """The request and its variants."""
@@ -213,7 +240,25 @@ class _Maker:
                 if len(group) < wanted and self._row([*group, other], []) is not None:
                     group.append(other)
                     waiting.remove(other)
-            rows.append(self._filled(group))
+            rows.append(self._filled(group, []))
+        return rows
+
+    def misfit_rows(self, cases: Sequence[Case], left_out: Counter[str]) -> list[JSON]:
+        """Rows of requests that none of their tools fits, each function offered once."""
+        rows: list[JSON] = []
+        offered = set[str]()
+        for case in self.rng.sample(cases, len(cases)):
+            request = unfit(Labelled(case, (), grounded=True), self.rng)
+            names = {_name(function) for function in case.functions}
+            if not case.question.isascii():
+                left_out["not English"] += 1
+            elif len(rows) >= self.settings.irrelevant or names & offered:
+                left_out["enough where no tool fits"] += 1
+            elif self._row([request], case.functions) is None:
+                left_out["too long"] += 1
+            else:
+                offered |= names
+                rows.append(self._filled([request], case.functions))
         return rows
 
     def _count(self, shares: Sequence[float]) -> int:
@@ -226,26 +271,50 @@ class _Maker:
         others = [r for r in waiting[-NEARBY:] if not {call.name for call in r.calls} <= names]
         return [*same, *others]
 
-    def _filled(self, group: list[Labelled]) -> JSON:
-        """The row of a group with distractors and made-up requests, as far as they fit."""
-        row = self._row(group, []) or {}
-        tools = list(_called(group).values())
-        others: list[JSON] = []
+    def _filled(self, group: list[Labelled], offered: Sequence[JSON]) -> JSON:
+        """The row of a group and tools that are offered anyway, with distractors and made-up
+        requests, as far as they fit."""
+        tools = [*_called(group).values(), *offered]
         for _ in range(self._count(self.settings.distractors) + 1 - len(tools)):
-            other = self._distractor([*tools, *others], group)
-            longer = self._row(group, [*others, other]) if other is not None else None
-            if other is not None and longer is not None:
-                others, row = [*others, other], longer
+            other = self._distractor(tools, group)
+            if other is not None and self._row(group, [*tools, other]) is not None:
+                tools.append(other)
         for _ in range(self._count(self.settings.drills)):
-            asked = self.rng.choice([*tools, *others])
+            asked = self.rng.choice(tools)
             made = drill(asked, self.words, self.rng, self.settings.drilled_options)
-            if made is None:
-                continue
-            place = self.rng.randrange(len(group) + 1)
-            longer = self._row([*group[:place], made, *group[place:]], others)
-            if longer is not None:
-                group, row = [*group[:place], made, *group[place:]], longer
-        return row
+            group = self._with(group, made, tools)
+        for _ in range(self._count(self.settings.in_words)):
+            group = self._with(group, self._in_words(tools), tools)
+        for place, request in enumerate(group):
+            if len(request.calls) == 1 and self.rng.random() < self.settings.answered:
+                told = answered(request, self.words, self.rng)
+                longer = [*group[:place], told, *group[place + 1 :]]
+                group = longer if self._row(longer, tools) is not None else group
+        return self._row(group, tools) or {}
+
+    def _with(
+        self, group: list[Labelled], made: Labelled | None, tools: Sequence[JSON]
+    ) -> list[Labelled]:
+        """The group with a made-up request somewhere in it, if there is a new one and it fits."""
+        if made is None or made.case.question in {request.case.question for request in group}:
+            return group
+        place = self.rng.randrange(len(group) + 1)
+        longer = [*group[:place], made, *group[place:]]
+        return longer if self._row(longer, tools) is not None else group
+
+    def _in_words(self, tools: Sequence[JSON]) -> Labelled | None:
+        """A request that is answered in words; None where none was found."""
+        (kind,) = self.rng.choices(("misfit", "missing", "talk"), (3, 2, 1))
+        if kind == "talk":
+            return small_talk(self.rng)
+        if kind == "missing":
+            return missing(self.rng.choice(tools), self.words, self.rng)
+        topics = set[str]().union(*map(_topic, tools))
+        some = self.rng.sample(self.asked, min(NEARBY, len(self.asked)))
+        far = min(some, key=lambda request: len(_topic_of(request) & topics), default=None)
+        if far is None or {_name(f) for f in far.case.functions} & {_name(f) for f in tools}:
+            return None
+        return unfit(far, self.rng)
 
     def _row(self, group: Sequence[Labelled], others: Sequence[JSON]) -> JSON | None:
         """The row of a group; None when it is too long or its functions cannot stand together."""
@@ -288,8 +357,9 @@ def _canonical(group: Sequence[Labelled], tools: Sequence[JSON]) -> JSON:
     messages: list[Message] = []
     for request in group:
         messages += request.case.conversation.messages
-        answer = Message(Role.ASSISTANT, None, calls=request.calls, has_content=False)
-        messages.append(answer)
+        if request.calls:
+            messages.append(Message(Role.ASSISTANT, calls=request.calls, has_content=False))
+        messages += request.after
     return to_row(Conversation(tuple(messages), tuple(tool(function) for function in tools)))
 
 
@@ -299,6 +369,10 @@ def _name(function: JSON) -> str:
 
 def _about(function: JSON) -> str:
     return str(function["description"]).casefold()
+
+
+def _topic_of(request: Labelled) -> set[str]:
+    return set[str]().union(*map(_topic, request.case.functions))
 
 
 def _topic(function: JSON) -> set[str]:

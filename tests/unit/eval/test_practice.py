@@ -72,7 +72,13 @@ def test_no_row_shares_anything_with_the_evaluation(train, held, seed) -> None:
 def test_rows_hold_the_called_tools_and_distinct_others() -> None:
     cases = [case(n) for n in range(20)]
     settings = PracticeSettings(
-        distractors=[0, 0, 0, 1], variants=1, turns=[0, 1], drills=[0, 1], max_characters=9000
+        distractors=[0, 0, 0, 1],
+        variants=1,
+        turns=[0, 1],
+        drills=[0, 1],
+        in_words=[1],
+        answered=0,
+        max_characters=9000,
     )
     made = practice(cases, [], Agreeing(), settings)
     assert sum(len(asked(row)) for row in made.rows) == 40 + len(made.rows)  # a drill in each
@@ -87,7 +93,7 @@ def test_rows_hold_the_called_tools_and_distinct_others() -> None:
 def test_requests_for_the_same_function_share_a_row_first() -> None:
     cases = [case(n % 5, text=f"Order {100 + n % 5} pieces, please: {n}.") for n in range(20)]
     settings = PracticeSettings(
-        per_function=4, turns=[0, 0, 0, 1], distractors=[1], drills=[1], variants=0
+        per_function=4, turns=[0, 0, 0, 1], distractors=[1], drills=[1], in_words=[1], variants=0
     )
     made = practice(cases, [], Agreeing(), settings)
     assert sorted(len(row["tools"]) for row in made.rows) == [1] * 5
