@@ -85,5 +85,5 @@ def _outcome(words: Words, rng: random.Random) -> tuple[JSON, str]:
     result: JSON = {name: rng.choice(words.any) for name in texts}
     for name in numbers:
         result[name] = round(rng.uniform(1, 999), rng.choice((1, 2)))
-    told = [f"the {name} is {value}" for name, value in result.items()]
-    return result, f"{' and '.join(told).capitalize()}." if told else "Done."
+    told = " and the ".join(f"{name} is {value}" for name, value in result.items())
+    return result, f"The {told}." if told else "Done."
