@@ -46,7 +46,7 @@ class PracticeSettings(Settings):
     ]
     """Categories that rows are made of."""
 
-    irrelevant: int = Field(default=40, ge=0)
+    irrelevant: int = Field(default=24, ge=0)
     """At most so many cases whose tools do not fit the question."""
 
     per_function: int = Field(default=5, ge=1)
@@ -79,7 +79,7 @@ class PracticeSettings(Settings):
     drilled_options: float = Field(default=0.6, ge=0, le=1)
     """How often a made-up request asks for an argument that may be left out."""
 
-    in_words: list[float] = [0.3, 0.4, 0.3]
+    in_words: list[float] = [0.5, 0.35, 0.15]
     """How often a row gets 0, 1, 2, ... requests that are answered in words, as shares of rows: no
     tool fits, something is missing, or nothing is wanted but talk."""
 
