@@ -50,6 +50,8 @@ PARTS = [
         "ﬁ",
         "ſ",
         "\x00",
+        "\x04",
+        "pneumonoultramicroscopicsilicovolcanoconiosis" * 2,
         "٣",
         "Ǆ",
         "ひら",

@@ -28,18 +28,18 @@ def finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(strict=False, parse_float=finite, parse_constant=finite)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 def dump(value: Any, *, indent: int | None = None) -> str:
     """JSON text as the makers' templates write it: ``, `` and ``: ``, no escapes beyond JSON's own.
 
-    A float that JSON cannot carry (NaN, infinity) is refused.
+    A float that JSON cannot carry (NaN, infinity) is refused, as is a value that holds itself.
     """
     try:
         text = _ENCODER.encode(value)
         return text if indent is None else _indented(text, indent)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TemplateError(
             f"a value that JSON cannot carry: {error}",
             hint="replace NaN and infinities by null or by a string",

@@ -72,7 +72,7 @@ def _with_system(row: Mapping[str, Any], talk: Talk, done: set[str]) -> list[Mes
 def _media(row: Mapping[str, Any], name: str, talk: Talk, done: set[str]) -> tuple[Any, ...]:
     """The media of one kind: from the row's column or from the parts of its messages."""
     in_parts, columns = talk.media.of(name), _MEDIA[name]
-    column = pick(row, columns)
+    column = None if row.keys().isdisjoint(columns) else pick(row, columns)
     if column is None:
         done.update(columns)
         return tuple(in_parts)

@@ -28,6 +28,7 @@ from toolgrove.data.fields import (
     show,
 )
 
+_SYSTEM, _USER, _ASSISTANT, _TOOL = Role  # an attribute of an enum's class is slow to look up
 _CALL = "tool_call"
 _ROLES: dict[str, str] = {
     "system": Role.SYSTEM,
@@ -98,12 +99,12 @@ def add_messages(talk: Talk, items: Sequence[Any], path: str) -> None:
             _add_calls(talk, entry, at)
             continue
         talk.calling = False
-        if role == Role.ASSISTANT:
+        if role is _ASSISTANT:
             _add_assistant(talk, entry, at, _calls_follow(items, index))
-        elif role == Role.TOOL:
+        elif role is _TOOL:
             _add_result(talk, entry, at)
         else:
-            _add_given(talk, Role(role), entry, at)
+            _add_given(talk, _USER if role is _USER else _SYSTEM, entry, at)
 
 
 def _calls_follow(items: Sequence[Any], index: int) -> bool:
@@ -211,8 +212,8 @@ def _add_calls(talk: Talk, entry: JSON, path: str) -> None:
         thinking = inside.removeprefix("\n").removesuffix("\n")
     calls = tuple(with_weights(call, entry, path) for call in read_calls(value, at))
     last = talk.messages[-1] if talk.messages else None
-    if last is None or last.role is not Role.ASSISTANT or (last.calls and not talk.calling):
-        talk.messages.append(Message(Role.ASSISTANT, "", thinking=thinking, calls=calls))
+    if last is None or last.role is not _ASSISTANT or (last.calls and not talk.calling):
+        talk.messages.append(Message(_ASSISTANT, "", thinking=thinking, calls=calls))
     else:
         if thinking is not None and last.thinking is not None:
             raise bad(path, "a second thinking in one turn", "write the turn's thinking once")
@@ -243,6 +244,8 @@ def _parts(value: Any, path: str, media: Media) -> Parts:
 
 
 def _thinking(entry: JSON, path: str) -> str | None:
+    if entry.keys().isdisjoint(_THINKING):
+        return None
     found = {
         key: text for key in _THINKING if (text := optional_text(entry, key, path)) is not None
     }

@@ -309,12 +309,13 @@ def _encoded(
     plan: _Plan,
 ) -> Coded:
     writer = Writer(tok)
+    weigh = plan.rule.on(conv, plan.acted)
+    everything = plan.rule.base == "all"
     for number, stretch in enumerate(stretches):
-        everything = plan.rule.base == "all"
         if not everything and number == 0 and stretches[1:]:
             writer.give(stretch.spans)
             continue
-        weighted = plan.rule.weigh(stretch.spans, conv, plan.acted)
+        weighted = weigh(stretch.spans)
         if not everything:
             weighted = [
                 item if not item[1] or item[0][2] in trained else Weighted(item[0], 0.0)

@@ -6,6 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,7 +18,6 @@ _REMEMBERED = 8_000_000
 """How many characters each memory of texts keeps before it starts anew (some 100 MB for words)."""
 _PER_TEXT = 20
 """What a text that is kept counts beside its characters."""
-_AT_ONCE = (0,)
 _LONG = 100
 """Characters of a part from which on its tokens are kept as long as there is room."""
 _SHORT_PARTS = 2000
@@ -89,6 +89,9 @@ class Words:
             before = len(ids)
             ids.frombytes(whole.ids)
             return _counted(before, whole, _ends(parts))
+        if len(parts) == 1 and (known := self._words.get(parts[0])) is not None:
+            ids.frombytes(known.ids)
+            return [len(ids)]
         counts: list[int] = []
         word, ends = "", list[int]()
         for text in parts:
@@ -219,48 +222,43 @@ class _Splits(dict[str, Ids]):
         self._backend = backend
         self._model = backend.model
         self.split = splitter.findall
-        self._starts: dict[str, tuple[int, ...]] = {}
+        self._lacking = _lacking(backend)
+        self._starts: dict[str, list[int]] = {}
+        """where the tokens of a split begin that has several"""
         self._held = 0
 
     def __missing__(self, split: str) -> Ids:
+        if self._lacking is not None and self._lacking.search(split):
+            return _encoded(self._backend, split).ids
+        self._held += len(split) + _PER_TEXT
         if self._held > _REMEMBERED:
             self.clear()
-            self._held = 0
-        self._held += len(split) + _PER_TEXT
+            self._held = len(split) + _PER_TEXT
         letters = split.replace(" ", _SPACE) if split.isprintable() else split.translate(_LETTERS)
         found = self._model.tokenize(letters)
-        if len(found) == 1 and len(found[0].value) == len(split):
+        if len(found) == 1:
             ids = self[split] = _ONE_ID.pack(found[0].id)
-            self._starts[split] = _AT_ONCE
             return ids
-        word = self._several(split, found)
-        self[split], self._starts[split] = word
-        return word.ids
-
-    def _several(self, split: str, found: Sequence[Any]) -> Word:
-        starts: list[int] = []
-        place = 0
-        for token in found:
-            starts.append(place)
-            place += len(token.value)
-        if place != len(split):  # a character that the vocabulary lacks
-            return _encoded(self._backend, split)
-        return Word(array("i", [token.id for token in found]).tobytes(), tuple(starts))
+        ends = accumulate([len(token.value) for token in found[:-1]], initial=0)
+        self._starts[split] = list(ends)
+        ids = self[split] = array("i", [token.id for token in found]).tobytes()
+        return ids
 
     def word(self, text: str) -> Word:
         """The tokens of an ASCII text with their places."""
+        if self._lacking is not None and self._lacking.search(text):
+            return _encoded(self._backend, text)
         splits = self.split(text)
         ids = list(map(self.__getitem__, splits))
         starts: list[int] = []
         place = 0
-        for split in splits:
-            if split not in self._starts:
-                return _encoded(self._backend, text)  # the memory began anew in between
-            own = self._starts[split]
-            if own == _AT_ONCE:
+        for split, own in zip(splits, ids, strict=True):
+            if len(own) == _ONE_ID.size:
                 starts.append(place)
-            else:  # several tokens, or none: a vocabulary may lack a character
-                starts += [place + start for start in own]
+            elif (inside := self._starts.get(split)) is not None:
+                starts += [place + start for start in inside]
+            else:  # the memory began anew in between
+                return _encoded(self._backend, text)
             place += len(split)
         return Word(b"".join(ids), tuple(starts))
 
@@ -268,6 +266,13 @@ class _Splits(dict[str, Ids]):
         """Forgets all splits."""
         super().clear()
         self._starts.clear()
+
+
+def _lacking(backend: Backend) -> re.Pattern[str] | None:
+    """The ASCII characters that the vocabulary has no letter of; None where it has all of them."""
+    characters = map(chr, range(0x80))
+    lacking = [c for c in characters if backend.token_to_id(c.translate(_LETTERS)) is None]
+    return re.compile(f"[{re.escape(''.join(lacking))}]") if lacking else None
 
 
 def _encoded(backend: Backend, text: str) -> Word:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from toolgrove.core.errors import TemplateError
@@ -76,11 +77,11 @@ class Dialect:
         """
         try:
             turns = self.turns(conv) if turns is None else turns
-            served = [span for turn in turns for span in turn.prompt]
+            served = [turn.prompt for turn in turns]
             completions = {turn.message: turn.completion for turn in turns}
-            if not losses_of(conv, served, completions):
+            if not losses_of(conv, chain.from_iterable(served), completions):
                 return []
-            return losses_of(conv, [*self.spans(conv), *served], completions)
+            return losses_of(conv, chain(self.spans(conv), *served), completions)
         except TemplateError as error:
             return [str(error)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from toolgrove.core.jsonish import dump
@@ -12,12 +12,14 @@ from toolgrove.core.spans import Kind, Span, text_of
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 """Keys that every wire format writes as they are."""
-_CALL_NAME = Kind.CALL_NAME  # an attribute of an enum's class is slow to look up
+# an attribute of an enum's class is slow to look up
+_CALL_NAME, _CALL_ARGS, _TOOLS = Kind.CALL_NAME, Kind.CALL_ARGS, Kind.TOOLS
+_ASSISTANT = Role.ASSISTANT
 _SHOWN_AS = {Role.SYSTEM: Kind.SYSTEM, Role.USER: Kind.USER, Role.TOOL: Kind.RESULT}
 
 
 def losses_of(
-    conv: Conversation, spans: Sequence[Span], completions: Mapping[int, Sequence[Span]]
+    conv: Conversation, spans: Iterable[Span], completions: Mapping[int, Sequence[Span]]
 ) -> list[str]:
     """One sentence for each thing that is in the conversation but not in its spans.
 
@@ -29,10 +31,10 @@ def losses_of(
     """
     lost: list[str] = []
     shown = {(span[2], span[1]) for span in spans}
-    if conv.tools and all(kind is not Kind.TOOLS for _, kind in shown):
+    if conv.tools and not any(kind is _TOOLS for _, kind in shown):
         lost.append(f"the {len(conv.tools)} tools are not shown")
     for index, message in enumerate(conv.messages):
-        if message.role is Role.ASSISTANT:
+        if message.role is _ASSISTANT:
             missing = _turn_losses(message, completions[index])
         elif message.text.strip() and (index, _SHOWN_AS[message.role]) not in shown:
             missing = ["its text is not shown"]
@@ -43,15 +45,16 @@ def losses_of(
 
 
 def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
-    kinds = {span[1] for span in completion}
-    written = {span[3] for span in completion if span[1] is _CALL_NAME}
     lost: list[str] = []
+    written = {span[3] for span in completion if span[1] is _CALL_NAME}
     if len(written) < len(message.calls):
         lost.append(f"{len(message.calls) - len(written)} of its calls are not written")
-    if (message.thinking or "").strip() and Kind.THINKING not in kinds:
-        lost.append("its thinking is not written")
-    if message.text.strip() and not kinds & {Kind.TEXT, Kind.THINKING}:
-        lost.append("its text is not written")
+    if message.thinking or message.content:
+        kinds = {span[1] for span in completion}
+        if (message.thinking or "").strip() and Kind.THINKING not in kinds:
+            lost.append("its thinking is not written")
+        if message.text.strip() and not kinds & {Kind.TEXT, Kind.THINKING}:
+            lost.append("its text is not written")
     for index, call in enumerate(message.calls):
         text = text_of([span for span in completion if span[3] == index])
         names = [key for key in _keys(call.arguments) if key not in text]
@@ -59,7 +62,7 @@ def _turn_losses(message: Message, completion: Sequence[Span]) -> list[str]:
         if gone and index in written and call.given is None:
             lost.append(f"the argument {gone[0]!r} of its call of {call.name!r} is not written")
     given = {dump(call.given) for call in message.calls if call.given is not None}
-    if given and any(span.kind is Kind.CALL_ARGS and span.text in given for span in completion):
+    if given and any(span.kind is _CALL_ARGS and span.text in given for span in completion):
         lost.append("arguments given as a JSON string are written as a string, not as an object")
     return lost
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 
 from tests.laws.strategies import values
+from toolgrove.core.errors import TemplateError
 from toolgrove.core.jsonish import BROKEN, INCOMPLETE, dump, loads, object_end
 
 
@@ -51,3 +52,10 @@ def test_what_is_no_value_is_refused(text):
 def test_numbers_that_json_cannot_carry_are_refused(text):
     with pytest.raises(ValueError, match="JSON"):
         loads(text)
+
+
+def test_a_value_that_holds_itself_is_refused():
+    inside: dict[str, object] = {}
+    inside["itself"] = [inside]
+    with pytest.raises(TemplateError, match="cannot carry"):
+        dump(inside)
