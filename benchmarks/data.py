@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from peers.clock import cpu_s, settled_cpu_s
 from peers.environments import set_up
 
 ROOT = Path(__file__).parents[1]
@@ -96,11 +96,6 @@ def write(file: Path, rows: Any) -> str:
     return str(file)
 
 
-def cpu_s() -> float:
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, kinds))
-
-
 def job(folder: Path) -> Any:
     from toolgrove.encoding.job import Job
 
@@ -118,7 +113,7 @@ def ours(folder: Path, data: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, rare_collections():
         warm = encoder.work([Row({"query": "Hello", "response": "Hi"}, "warm-up:1")])
         write_shard(Path(scratch) / "warm-up.arrow", warm)  # loads the libraries, as the peers did
-        begun = cpu_s()
+        begun = settled_cpu_s()
         totals, held, files = Totals(), [], []
 
         def flush() -> None:
@@ -153,7 +148,7 @@ def plain(folder: Path, data: str) -> dict[str, Any]:
     spoken = dialect("qwen3")
     texts = [spoken.text(conversation(row.value)) for row in read_rows(data)]
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    begun = cpu_s()
+    begun = settled_cpu_s()
     found = backend.encode_batch_fast(texts)
     spent = cpu_s() - begun
     tokens = sum(len(one.ids) for one in found)

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import random
-import resource
 import socket
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from peers.clock import cpu_s
 from peers.environments import make
 from toolgrove.core.messages import Conversation, Message, Reply, Role, ToolCall
 from toolgrove.eval.bfcl import VERSION, load_cases, load_checker, wheel
@@ -243,11 +243,6 @@ def server(words: Sequence[str]) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def cpu_s() -> float:
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, kinds))
 
 
 def rate(cases: int, act: Callable[[], None], before_s: float = 0.0) -> float:

@@ -5,17 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-
-def cpu_s() -> float:
-    """CPU time of this process and of those it has ended."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, kinds))
+from clock import cpu_s, settled_cpu_s
 
 
 def main(model: str, data: str) -> None:
@@ -45,7 +40,7 @@ def main(model: str, data: str) -> None:
         )
         tokenizer = load_tokenizer(model_args)["tokenizer"]
         template = get_template_and_fix_tokenizer(tokenizer, data_args)
-        begun = cpu_s()
+        begun = settled_cpu_s()
         found = get_dataset(
             template, model_args, data_args, training, stage="sft", tokenizer=tokenizer
         )

@@ -5,15 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
 from importlib.metadata import version
 
-
-def cpu_s() -> float:
-    """CPU time of this process and of those it has ended."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, kinds))
+from clock import cpu_s, settled_cpu_s
 
 
 def main(folder: str, data: str) -> None:
@@ -25,7 +20,7 @@ def main(folder: str, data: str) -> None:
     processor = get_processor(folder, model_type="qwen3")
     template = get_template(processor, template_type="qwen3", agent_template="hermes")
     template.set_mode("train")
-    begun = cpu_s()
+    begun = settled_cpu_s()
     rows, _ = load_dataset([data], num_proc=1, load_from_cache_file=False)
     encoded = EncodePreprocessor(template=template)(rows, num_proc=1, load_from_cache_file=False)
     spent = cpu_s() - begun
