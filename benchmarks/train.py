@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,7 @@ def main() -> None:
     flags.add_argument("--quick", action="store_true", help="fewer rows and steps, no curve, head")
     flags.add_argument("--setup", action="store_true", help="make the peers' environments only")
     flags.add_argument("--peers", type=Path, default=PEERS, help="folder of these environments")
+    flags.add_argument("--runs", type=int, help="runs of each (default: 3; --quick: 1)")
     flags.add_argument("--sets", nargs="+", choices=SETS, help="what to measure")
     flags.add_argument("--partners", nargs="+", choices=PARTNERS, default=list(PARTNERS))
     flags.add_argument("--head", help=argparse.SUPPRESS)  # what a process of its own measures
@@ -251,6 +252,7 @@ def main() -> None:
         set_up(given.peers)
         return
     size = QUICK if given.quick else FULL
+    size = replace(size, runs=given.runs or size.runs)
     given.sets = given.sets or (SETS[:3] if given.quick else SETS)
     if {"memory", "curve"}.intersection(given.sets) and "real" not in given.sets:
         flags.error("memory and curve need the runs of real")

@@ -8,43 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.eval.orders import Agreeing, case, function
 from toolgrove.core.messages import Conversation, Message, Role, ToolCall
 from toolgrove.data.formats import conversation
 from toolgrove.eval import spoken
-from toolgrove.eval.bfcl import tool
-from toolgrove.eval.cases import Accepted, Case, Verdict
+from toolgrove.eval.cases import Case
 from toolgrove.eval.drill import Words, missing
 from toolgrove.eval.labels import Labelled
 from toolgrove.eval.practice import PracticeSettings, practice
 
 WORDS = Words({}, ["Lisbon", "two by four"])
-
-
-class Agreeing:
-    """A checker that finds nothing wrong."""
-
-    def check(self, case, calls) -> Verdict:
-        return Verdict(right=True)
-
-
-def function(number: int) -> dict:
-    return {
-        "name": f"shop.order_{number}",
-        "description": f"Orders the item number {number} from a shop.",
-        "parameters": {
-            "type": "dict",
-            "properties": {"count": {"type": "integer"}, "note": {"type": "string"}},
-            "required": ["count"],
-        },
-    }
-
-
-def case(number: int) -> Case:
-    talk = Conversation(
-        (Message(Role.USER, f"Order {100 + number} pieces."),), (tool(function(number)),)
-    )
-    gold = Accepted(function(number)["name"], {"count": [100 + number], "note": [""]})
-    return Case(f"case_{number}", "made", talk, (function(number),), (gold,))
 
 
 def request() -> Labelled:
