@@ -59,6 +59,7 @@ class LocalEngine:
         from toolgrove.encoding.tokenizer import load_tokenizer
         from toolgrove.models.base import read_base
         from toolgrove.models.device import place
+        from toolgrove.models.grouped import group_queries
         from toolgrove.models.load import load_model
         from toolgrove.models.threads import use_cores
         from toolgrove.models.vocabulary import tokenizer_of
@@ -73,6 +74,7 @@ class LocalEngine:
             device=placement.device,
             quantization=base.quantization if base else None,
         )
+        group_queries(model)
         engine = cls(model, load_tokenizer(tokenizer_of(Path(folder), first)))
         for name, path in (adapters or {}).items():
             engine.load_adapter(name, Path(path))
