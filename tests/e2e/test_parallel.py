@@ -28,7 +28,8 @@ NEEDS_RAY = pytest.mark.skipif(
     find_spec("ray") is None, reason="Ray is not installed: pip install -e .[ray]"
 )
 STEPS = 4
-RATE = 3e-3
+EPSILON = "1e-5"
+"""Keeps Adam from whole steps of the noise where a gradient is nearly nothing."""
 
 
 def zero(*words):
@@ -63,8 +64,9 @@ def flags(folder, tuner, run, *more):
         *("--model", str(folder / "tiny"), "--template", "chatml", "--agent_template", "hermes"),
         *("--dataset", str(folder / "train.jsonl"), "--val_dataset", str(folder / "val.jsonl")),
         *("--tuner_type", tuner, "--lora_dropout", "0", "--torch_dtype", "float32"),
-        *("--per_device_train_batch_size", "2", "--learning_rate", str(RATE)),
-        *("--optim", "adamw_torch", "--output_dir", str(run), "--max_steps", str(STEPS)),
+        *("--per_device_train_batch_size", "2", "--learning_rate", "3e-3"),
+        *("--optim", "adamw_torch", "--adam_epsilon", EPSILON),
+        *("--output_dir", str(run), "--max_steps", str(STEPS)),
         *("--save_steps", "2", *more),
     ]
 
@@ -112,10 +114,7 @@ def same(run, other):
     there, here = load_file(file), load_file(Path(run) / last / file.name)
     assert set(there) == set(here)
     for name, weight in there.items():
-        # where a gradient is nearly nothing Adam makes steps of its noise, as large as any other
-        torch.testing.assert_close(here[name], weight, rtol=0, atol=RATE)
-        close = torch.isclose(here[name], weight, rtol=1e-3, atol=1e-4)
-        assert close.float().mean() > 0.99, name
+        torch.testing.assert_close(here[name], weight, rtol=1e-3, atol=1e-4)
 
 
 TWO = ("--nproc_per_node", "2", "--gradient_accumulation_steps", "1")

@@ -89,9 +89,6 @@ class Words:
             before = len(ids)
             ids.frombytes(whole.ids)
             return _counted(before, whole, _ends(parts))
-        if len(parts) == 1 and (known := self._words.get(parts[0])) is not None:
-            ids.frombytes(known.ids)
-            return [len(ids)]
         counts: list[int] = []
         word, ends = "", list[int]()
         for text in parts:
