@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolgrove.cli.demo_settings import EVALUATION, DemoSettings, identity, others
-from toolgrove.cli.memory import returning_memory
+from toolgrove.cli.memory import keeping_memory
 from toolgrove.cli.stages import Stages
 from toolgrove.config.settings import dump_recipe
 from toolgrove.core.errors import ConfigError
@@ -201,7 +201,7 @@ class _Demo:
         code = started(settings)
         if code is not None:
             return None if code == 0 and is_finished(self.tuned) else code
-        with returning_memory():
+        with keeping_memory():
             result = run_sft(settings)
         return None if result.stopped is None else result.exit_code
 

@@ -16,13 +16,13 @@ class PtCommand(PtSettings):
 
 def run(settings: PtCommand) -> int:
     """Trains; prints where the result lies. 130 when Ctrl-C ended the run early."""
-    from toolgrove.cli.memory import returning_memory
+    from toolgrove.cli.memory import keeping_memory
     from toolgrove.cli.together import started, tell
     from toolgrove.train.pt import run_pt
 
     code = started(settings, "pt")
     if code is not None:
         return code
-    with returning_memory():
+    with keeping_memory():
         result = run_pt(PtSettings(**settings.model_dump(exclude={"as_json"})))
     return tell(result, as_json=settings.as_json)

@@ -16,7 +16,7 @@ class SftCommand(SftSettings):
 
 def run(settings: SftCommand) -> int:
     """Trains; prints where the result lies. 130 when Ctrl-C ended the run early."""
-    from toolgrove.cli.memory import returning_memory
+    from toolgrove.cli.memory import keeping_memory
     from toolgrove.cli.together import started, tell
     from toolgrove.eval.while_training import tool_watch
     from toolgrove.train.sft import run_sft
@@ -25,6 +25,6 @@ def run(settings: SftCommand) -> int:
     code = started(settings, watches=watches)
     if code is not None:
         return code
-    with returning_memory():
+    with keeping_memory():
         result = run_sft(SftSettings(**settings.model_dump(exclude={"as_json"})), watches)
     return tell(result, as_json=settings.as_json)

@@ -1,4 +1,4 @@
-"""How many threads torch uses, and how they wait for each other."""
+"""How many threads torch uses, how they wait for each other, and what their memory lies in."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import sys
 
 _QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+_LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def quiet_openmp() -> bool:
-    """Makes OpenMP's idle threads sleep instead of spin; returns whether that still has an effect.
+    """Makes OpenMP's idle threads sleep instead of spin, and torch ask for large pages of memory;
+    returns whether that still has an effect.
 
-    OpenMP reads its settings once, while torch is being imported: the first thing that a command
+    Both read their settings once, while torch is being imported: the first thing that a command
     does must be this call. Values that the user has set stay.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | _LARGE_PAGES).items():
         os.environ.setdefault(name, value)
     return "torch" not in sys.modules
 

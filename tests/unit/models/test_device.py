@@ -39,6 +39,7 @@ def test_openmp_is_quiet_only_when_asked_before_torch():
         "assert quiet_openmp()\n"
         "assert os.environ['OMP_WAIT_POLICY'] == 'passive'\n"
         "assert os.environ['GOMP_SPINCOUNT'] == '7'\n"
+        "assert os.environ['THP_MEM_ALLOC_ENABLE'] == '1'\n"
     )
     env = {**os.environ, "GOMP_SPINCOUNT": "7"}
     env.pop("OMP_WAIT_POLICY", None)
