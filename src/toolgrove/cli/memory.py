@@ -39,13 +39,16 @@ def keeping_memory(every_s: float = EVERY_S) -> Iterator[None]:
     it after each step up to a fifth of its processor time. Kept without a bound, batches of ever
     other shapes leave holes in glibc's heap, and a training that needs 3 GB at a time grows
     beyond 8. So the heap is given back when the process holds ``MOST`` times the most that it
-    used at once, and ``SPARE``. Without glibc (2.33 or later) and /proc nothing is done.
+    used at once, and ``SPARE``. A glibc before 2.33 cannot tell what is in use: there the heap is
+    given back whenever ``SPARE`` came to it. Without glibc and /proc nothing is done.
     """
     libc: Any = ctypes.CDLL(None) if _HELD.exists() else None
-    if not hasattr(libc, "mallinfo2"):
+    if not hasattr(libc, "malloc_trim"):
         yield
         return
-    _keep(libc, _NEVER, 0)
+    if hasattr(libc, "mallinfo2"):
+        libc.mallinfo2.restype = _Usage
+        _keep(libc, _NEVER, 0)
     over = threading.Event()
     thread = threading.Thread(target=_watch, args=(libc, over, every_s), name="memory", daemon=True)
     thread.start()
@@ -65,13 +68,20 @@ def _keep(libc: Any, threshold: int, mapped: int) -> None:
 
 
 def _watch(libc: Any, over: threading.Event, every_s: float) -> None:
-    libc.mallinfo2.restype = _Usage
-    most = 0
+    most = beside = 0
     while not over.wait(every_s):
-        usage = libc.mallinfo2()
-        most = max(most, usage.uordblks + usage.hblkhd)
-        if _resident() > MOST * most + SPARE:
+        most = max(most, _used(libc))
+        if _resident() > MOST * most + SPARE + beside:
             libc.malloc_trim(0)
+            beside = max(0, _resident() - _used(libc))  # is not the heap's, such as pinned memory
+
+
+def _used(libc: Any) -> int:
+    """Bytes that malloc has given out; 0 where glibc cannot tell."""
+    if not hasattr(libc, "mallinfo2"):
+        return 0
+    usage = libc.mallinfo2()
+    return usage.uordblks + usage.hblkhd
 
 
 def _resident() -> int:

@@ -1,5 +1,6 @@
 """Freed memory stays while the block runs, up to a bound, and the thread ends with it."""
 
+import itertools
 import sys
 import threading
 import time
@@ -44,3 +45,38 @@ def test_what_is_held_above_the_bound_is_given_back(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(memory, "SPARE", 0)
     with keeping_memory(every_s=0.01):
         assert use_and_free(256) < 100 * MB
+
+
+class Libc:
+    """Counts how often the heap is given back."""
+
+    trims = 0
+
+    def malloc_trim(self, _: int) -> None:
+        self.trims += 1
+
+
+def trims(ticks: int) -> int:
+    """How often the watch gives the heap back in so many looks."""
+    libc, over = Libc(), threading.Event()
+    looks = iter([False] * ticks + [True])
+    over.wait = lambda _timeout=None: next(looks)
+    memory._watch(libc, over, 0.5)
+    return libc.trims
+
+
+def test_memory_beside_the_heap_is_not_asked_for_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "_used", lambda _libc: 100 * MB)
+    monkeypatch.setattr(memory, "_resident", lambda: 9000 * MB)
+    assert trims(10) == 1
+
+
+def test_where_use_cannot_be_told_growth_gives_the_heap_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grown = itertools.count(1000 * MB, 300 * MB)
+    monkeypatch.setattr(memory, "_used", lambda _libc: 0)
+    monkeypatch.setattr(memory, "_resident", lambda: next(grown))
+    assert trims(10) > 2
