@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ MOST, SPARE = 1.25, 512 << 20
 """Held at most: so many times the most that was in use at once, and so many bytes more."""
 
 _HELD = Path("/proc/self/statm")
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of glibc's malloc.h
-_NEVER, _USUAL_THRESHOLD, _USUAL_MAX = -1, 128 << 10, 65536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # numbers of glibc's malloc.h
+_KEEPING = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0}
+_USUAL = {_TRIM_THRESHOLD: 64 << 20, _MMAP_THRESHOLD: 32 << 20, _MMAP_MAX: 65536}
+"""Where glibc's own rule, which ends once it is set otherwise, comes to after large blocks."""
 
 
 class _Usage(ctypes.Structure):
@@ -46,9 +48,10 @@ def keeping_memory(every_s: float = EVERY_S) -> Iterator[None]:
     if not hasattr(libc, "malloc_trim"):
         yield
         return
-    if hasattr(libc, "mallinfo2"):
+    can_tell = hasattr(libc, "mallinfo2")
+    if can_tell:
         libc.mallinfo2.restype = _Usage
-        _keep(libc, _NEVER, 0)
+        _set(libc, _KEEPING)
     over = threading.Event()
     thread = threading.Thread(target=_watch, args=(libc, over, every_s), name="memory", daemon=True)
     thread.start()
@@ -57,14 +60,14 @@ def keeping_memory(every_s: float = EVERY_S) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        _keep(libc, _USUAL_THRESHOLD, _USUAL_MAX)
+        if can_tell:
+            _set(libc, _USUAL)
         libc.malloc_trim(0)
 
 
-def _keep(libc: Any, threshold: int, mapped: int) -> None:
-    """From how many free bytes the heap shrinks, how many blocks lie outside of it."""
-    libc.mallopt(_TRIM_THRESHOLD, threshold)
-    libc.mallopt(_MMAP_MAX, mapped)
+def _set(libc: Any, numbers: Mapping[int, int]) -> None:
+    for name, number in numbers.items():
+        libc.mallopt(name, number)
 
 
 def _watch(libc: Any, over: threading.Event, every_s: float) -> None:

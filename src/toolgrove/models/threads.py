@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-_QUIET = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-_LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
+_BEFORE_TORCH = {
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "0",
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
 
 
 def quiet_openmp() -> bool:
@@ -16,7 +19,7 @@ def quiet_openmp() -> bool:
     Both read their settings once, while torch is being imported: the first thing that a command
     does must be this call. Values that the user has set stay.
     """
-    for name, value in (_QUIET | _LARGE_PAGES).items():
+    for name, value in _BEFORE_TORCH.items():
         os.environ.setdefault(name, value)
     return "torch" not in sys.modules
 
