@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -60,8 +59,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         folded, key, value, out, norm, sinks = ctx.saved_tensors
         grad = _fold(gradients[0], key.shape[1])
-        with _products_in(key.dtype):
-            grads = _gradients(grad, (folded, key, value, out), norm, *ctx.how)
+        grads = _gradients(grad, (folded, key, value, out), norm, *ctx.how)
         of_query, of_key, of_value = (part.to(key.dtype) for part in grads)
         of_sinks = None
         if sinks is not None:
@@ -116,7 +114,7 @@ def _gradients(
     def work(share: Share) -> _Sums:
         queries = slice(share.start, share.end)
         own, slopes = folded[:, queries], grad[:, queries]
-        inner = (slopes.float() * out[:, queries]).sum(-1)
+        inner = (slopes.float() * out[:, queries].float()).sum(-1)
         parts = _Parts(share.start, own, keys, values, slopes, norm[:, queries] * LOG2_E, inner)
         sums = _Sums(*(torch.zeros(s.shape, dtype=torch.float32) for s in (own, keys, values)))
         halves = (part for start, end in share.triangles for part in _halved(start, end))
@@ -156,12 +154,11 @@ class _Sums(NamedTuple):
 def _add(parts: _Parts, sums: _Sums, what: Rectangle, scale: float) -> None:
     """Adds the gradients of a rectangle, or of a triangle: tokens that are their own keys.
 
-    Scores and slopes are float32, of which the second is a difference of like numbers; products
-    with them are taken in the states' format and added up in float32.
+    Products are taken in the states' format and added up in float32.
     """
     start, end, first, last = what
     key, value = parts.key[:, first:last].contiguous(), parts.value[:, first:last].contiguous()
-    wide_key, wide_value = key.float().mT, value.float().mT
+    facing_key, facing_value = _facing(key), _facing(value)
     size = _tokens_at_once(parts.query, last - first)
     for begin in range(start, end, size):
         stop = min(begin + size, end)
@@ -170,17 +167,37 @@ def _add(parts: _Parts, sums: _Sums, what: Rectangle, scale: float) -> None:
             state[:, here].flatten(1, 2).contiguous()
             for state in (parts.query, parts.grad, parts.norm, parts.inner)
         )
-        shares = torch.baddbmm(
-            norm.unsqueeze(2), query.float(), wide_key, beta=-1, alpha=scale * LOG2_E
-        ).exp2_()  # torch takes a third of the time for it that it takes for exp on some processors
+        shares = _less(query, facing_key, norm, scale * LOG2_E)
+        shares.exp2_()  # takes a third of the time that torch's exp takes on some processors
         if start == first:
             ahead = torch.arange(first, last) > torch.arange(begin, stop).unsqueeze(1)
             shares.masked_fill_(ahead.repeat_interleave(parts.query.shape[2], 0), 0.0)
-        slopes = torch.baddbmm(inner.unsqueeze(2), grad.float(), wide_value, beta=-1).mul_(shares)
-        shares, slopes = shares.to(key.dtype), slopes.to(key.dtype)
+        slopes = _less(grad, facing_value, inner).mul_(shares)
         sums.value[:, first:last] += shares.mT @ grad
         sums.query[:, here] += (slopes @ key).view(sums.query[:, here].shape)
         sums.key[:, first:last] += slopes.mT @ query
+
+
+def _less(rows: Tensor, facing: Tensor, numbers: Tensor, factor: float = 1.0) -> Tensor:
+    """The products of rows and columns times a factor, less each row's number.
+
+    Both are large, their difference is not: it is rounded to the states' format only after it was
+    taken. In bfloat16, two further columns of the rows are therefore the number in two parts.
+    """
+    if rows.dtype == torch.float32:
+        return torch.baddbmm(numbers.unsqueeze(2), rows, facing, beta=-1, alpha=factor)
+    numbers = numbers / factor
+    high = numbers.to(rows.dtype)
+    ends = torch.stack([high, (numbers - high).to(rows.dtype)], -1)
+    rows = torch.cat([rows, ends], -1)
+    return torch.baddbmm(rows.new_empty(()), rows, facing, beta=0, alpha=factor)
+
+
+def _facing(state: Tensor) -> Tensor:
+    """The columns that ``_less`` takes, made of [heads, tokens, size]."""
+    if state.dtype == torch.float32:
+        return state.mT
+    return torch.cat([state, state.new_full((*state.shape[:2], 2), -1.0)], -1).mT
 
 
 def _halved(start: int, end: int) -> Iterator[Rectangle]:
@@ -197,20 +214,6 @@ def _halved(start: int, end: int) -> Iterator[Rectangle]:
 def _tokens_at_once(folded: Tensor, keys: int) -> int:
     """For how many tokens pairs with so many keys are computed at a time: they stay in cache."""
     return max(16, PAIRS_AT_ONCE // (folded.shape[0] * folded.shape[2] * keys))
-
-
-@contextmanager
-def _products_in(dtype: torch.dtype) -> Iterator[None]:
-    """Inside, products of bfloat16 numbers that are asked for in float32 are computed as such."""
-    mkldnn: Any = torch.backends.mkldnn
-    matmul = mkldnn.matmul
-    before = matmul.fp32_precision
-    if dtype == torch.bfloat16:
-        matmul.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
 
 
 def _fold(state: Tensor, key_heads: int) -> Tensor:
