@@ -6,7 +6,9 @@ tokens count every row in full, shared or not, padding left out: that is the wor
 for. The first step of each run is not counted.
 
 - real: 2,111 rows of BFCL, one request each, with the tool lists that they happen to share
-- agent: conversations made here, 8 of which share a prompt with 8 tools
+- agent: conversations made here, 8 of which share a prompt with 8 tools: a request, a call, its
+  result, an answer
+- turns: the same with two to four calls, of which more is their own
 - memory: peak memory on the same real rows, as many of them in a step
 - curve: the loss on fixed rows against rows seen, ours and the fastest peer's
 - head: the memory that logits of trained positions save, without any sharing
@@ -24,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ from toolgrove.models.threads import quiet_openmp, usable_cores
 
 PEERS = Path(__file__).parents[1] / ".bench"
 FOREST = ["--forest", "auto", "--tokens_per_batch", "5200"]
-SETS = ["real", "agent", "memory", "curve", "head"]
+SETS = ["real", "agent", "turns", "memory", "curve", "head"]
 SHORT = 500
 """Tokens of the longest row that the loss is validated on."""
 
@@ -49,8 +52,8 @@ class Size:
     rows: dict[str, int]
 
 
-FULL = Size(3, 3, {"real": 4, "agent": 2})
-QUICK = Size(1, 3, {"real": 2, "agent": 1})
+FULL = Size(3, 3, {"real": 4, "agent": 2, "turns": 2})
+QUICK = Size(1, 3, {"real": 2, "agent": 1, "turns": 1})
 """One run of each, whose three steps count as three runs."""
 
 
@@ -216,7 +219,7 @@ def measure(given: argparse.Namespace, size: Size, scratch: Path) -> list[dict[s
 
     model = fetch_model(MODEL)
     place = Place(scratch, model, given.peers)
-    made = {"real": bfcl_rows, "agent": agent_rows}
+    made = {"real": bfcl_rows, "agent": agent_rows, "turns": partial(agent_rows, (2, 4))}
     sets = {name: read(name, make(), model) for name, make in made.items()}
     found: list[dict[str, Any]] = []
     runs: dict[str, dict[str, list[Run]]] = {}
@@ -253,7 +256,7 @@ def main() -> None:
         return
     size = QUICK if given.quick else FULL
     size = replace(size, runs=given.runs or size.runs)
-    given.sets = given.sets or (SETS[:3] if given.quick else SETS)
+    given.sets = given.sets or (SETS[:4] if given.quick else SETS)
     if {"memory", "curve"}.intersection(given.sets) and "real" not in given.sets:
         flags.error("memory and curve need the runs of real")
     with tempfile.TemporaryDirectory() as scratch:

@@ -32,13 +32,16 @@ def bfcl_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def agent_rows(tool_sets: int = 64, talks: int = 8, tools: int = 8) -> list[dict[str, Any]]:
-    """Conversations with two to four calls: ``talks`` of them share one prompt of ``tools``."""
+def agent_rows(calls: tuple[int, int] = (1, 1)) -> list[dict[str, Any]]:
+    """Conversations with so many calls: a request, each call with its result, an answer.
+
+    Eight of them share one prompt of eight tools; there are 64 prompts.
+    """
     dice = random.Random(0)
     rows: list[dict[str, Any]] = []
-    for _ in range(tool_sets):
-        offered = [_tool(dice) for _ in range(tools)]
-        rows += [_talk(offered, dice) for _ in range(talks)]
+    for _ in range(64):
+        tools = [_tool(dice) for _ in range(8)]
+        rows += [_talk(tools, calls, dice) for _ in range(8)]
     dice.shuffle(rows)
     return rows
 
@@ -58,10 +61,12 @@ def _tool(dice: random.Random) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _talk(tools: list[dict[str, Any]], dice: random.Random) -> dict[str, Any]:
+def _talk(
+    tools: list[dict[str, Any]], calls: tuple[int, int], dice: random.Random
+) -> dict[str, Any]:
     asked = f"Please {dice.choice(_VERBS)} the {dice.choice(_THINGS)} in {_place(dice)}."
     messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
-    for _ in range(dice.randint(2, 4)):
+    for _ in range(dice.randint(*calls)):
         chosen = dice.choice(tools)["function"]
         arguments = {key: _place(dice) for key in chosen["parameters"]["required"]}
         result = {"status": "ok", "items": [_place(dice) for _ in range(dice.randint(1, 6))]}
