@@ -175,6 +175,17 @@ def test_resuming_in_another_dialect_is_refused(settings):
         run_sft(settings.model_copy(update=other))
 
 
+def test_the_recipe_stays_where_going_on_is_refused(settings):
+    run = run_sft(settings.model_copy(update={"max_steps": 1})).output_dir
+    began = (run / "recipe.yaml").read_text()
+    on = {"resume": True, "max_steps": 2}
+    with pytest.raises(ModelError, match="differ from the checkpoint's"):
+        run_sft(settings.model_copy(update={**on, "lora_rank": 4}))
+    assert (run / "recipe.yaml").read_text() == began
+    assert run_sft(settings.model_copy(update=on)).steps == 2
+    assert (run / "recipe.yaml").read_text() == began.replace("max_steps: 1", "max_steps: 2")
+
+
 def test_what_the_template_would_lose_is_refused(settings, tmp_path):
     data = write(tmp_path / "calls.jsonl", [call_row()])
     update = {"dataset": [data], "template": "smollm2"}

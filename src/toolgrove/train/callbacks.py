@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,17 @@ TOOL_ACCURACY = "eval_tool_accuracy"
 
 _LINE_EVERY_S = 5.0
 _PACE = ("tokens", "trained_tokens", "tokens_per_s")
+
+
+class Loaded(TrainerCallback):
+    """Calls when the run begins: the checkpoint that it goes on from, if any, is then loaded."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def on_train_begin(self, *_given: Any, **_more: Any) -> None:
+        """Calls."""
+        self._then()
 
 
 class Metrics(TrainerCallback):

@@ -49,7 +49,7 @@ def run_pt(settings: PtSettings) -> SftResult:
     with telling_full_disk(job.run):
         data = _blocks(settings, job)
         if rank() == 0:
-            write_run(job, {})
+            job = write_run(job, {})
         # blocks are of one length and share no beginning: there is nothing left to pack
         plain = settings.model_copy(update={"packing": False, "forest": "off"})
         return train(replace(job, settings=plain), data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,7 @@ def run_sft(settings: SftSettings, watches: Sequence[Watch] = ()) -> SftResult:
         prepared = prepare(settings, job.texts, job.run, job.console)
         kinds = Kinds(prepared.tok).weights if settings.watches_kinds else None
         job = replace(job, watchers=made(settings, prepared, watches), kinds=kinds)
-        _write_beginning(settings, job, prepared.dialect)
+        job = _write_beginning(settings, job, prepared.dialect)
         show_sample(prepared, job.console)
         return train(job, prepared)
 
@@ -98,15 +98,16 @@ def _run_scored(settings: SftSettings, job: Job) -> SftResult:
     from toolgrove.train.prepare_scored import prepare_scored, show_scored
 
     data = prepare_scored(settings, job.texts, job.run)
-    _write_beginning(settings, job, data.dialect)
+    job = _write_beginning(settings, job, data.dialect)
     show_scored(data, job.console)
     return train(replace(job, head=settings.head), data)
 
 
-def _write_beginning(settings: SftSettings, job: Job, dialect: Dialect) -> None:
-    if rank() == 0:
-        _write_dialect(settings, dialect, job.run)
-        write_run(job, {"today": dialect.today})
+def _write_beginning(settings: SftSettings, job: Job, dialect: Dialect) -> Job:
+    if rank() > 0:
+        return job
+    _write_dialect(settings, dialect, job.run)
+    return write_run(job, {"today": dialect.today})
 
 
 class Data(Protocol):
@@ -135,7 +136,7 @@ class Job:
     ``texts`` is the folder with the tokenizer and config that the run uses, ``tokens`` are the new
     tokens in it (see ``add_tokens``), ``callbacks`` are the user's, ``head`` is what scores, if the
     model does not write. ``watchers`` look at the model in each validation, which tells the loss of
-    these ``kinds``.
+    these ``kinds``. ``loaded`` is called when the checkpoint to go on from was loaded.
     """
 
     command: str
@@ -150,6 +151,7 @@ class Job:
     head: Head | None = None
     watchers: Sequence[Watcher] = ()
     kinds: ByKind | None = None
+    loaded: Callable[[], None] | None = None
 
 
 def begin(settings: TrainSettings, command: str) -> Job:
@@ -252,12 +254,13 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
 
 
 def _beside(job: Job, file: Path, *, writes: bool) -> list[TrainerCallback]:
-    """The callbacks that a recipe may ask for; the user's own are the last."""
+    """The callbacks that a run may need; the user's own are the last."""
+    from toolgrove.train.callbacks import Loaded
     from toolgrove.train.early_stop import EarlyStop
     from toolgrove.train.loggers import TENSORBOARD, tensorboard
     from toolgrove.train.plugged import SaveWhenStopped
 
-    asked: list[TrainerCallback] = []
+    asked: list[TrainerCallback] = [] if job.loaded is None else [Loaded(job.loaded)]
     if job.settings.early_stop_interval:
         best = job.settings.best or Best.of("loss")
         asked.append(EarlyStop(file, job.settings.early_stop_interval, best))
@@ -382,8 +385,12 @@ def _write_dialect(settings: SftSettings, dialect: Dialect, run: Path) -> None:
     file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_run(job: Job, resolved: Mapping[str, Any]) -> None:
-    """Writes tokenizer and recipe, with what was resolved only now."""
+def write_run(job: Job, resolved: Mapping[str, Any]) -> Job:
+    """Writes tokenizer and recipe, with what was resolved only now.
+
+    A run that goes on keeps the recipe that it began with until its checkpoint is loaded: what
+    does not fit it is refused, and the old recipe is then the way to go on.
+    """
     from toolgrove.config.settings import dump_recipe
     from toolgrove.models.merge import copy_tokenizer
 
@@ -394,4 +401,8 @@ def write_run(job: Job, resolved: Mapping[str, Any]) -> None:
         "output_dir": str(job.run.parent if job.settings.add_version else job.run),
         **resolved,
     }
-    dump_recipe(job.settings.model_copy(update=again), job.run / RECIPE)
+    write = partial(dump_recipe, job.settings.model_copy(update=again), job.run / RECIPE)
+    if job.resume is not None:
+        return replace(job, loaded=write)
+    write()
+    return job
