@@ -20,6 +20,8 @@ SPECIAL = [
 ]
 SOFT = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 
+_lent: list[tempfile.TemporaryDirectory[str]] = []
+
 
 def small_tokenizer() -> Loaded:
     """Byte-level BPE, trained on a few words."""
@@ -34,7 +36,8 @@ def small_tokenizer() -> Loaded:
     )
     backend.train_from_iterator(["user assistant system tool name arguments\n\n {}:"] * 4, trainer)
     backend.add_tokens([AddedToken(token, special=False) for token in SOFT])
-    folder = Path(tempfile.mkdtemp(prefix="toolgrove-test-"))
+    _lent.append(tempfile.TemporaryDirectory(prefix="toolgrove-test-"))
+    folder = Path(_lent[-1].name)
     backend.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
     return load_tokenizer(folder)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from toolgrove.core.messages import Conversation, Message, Role
 from toolgrove.encoding.tokenizer import Tokenizer, load_tokenizer
@@ -22,12 +23,17 @@ def byte_level_tokenizer(
 ) -> Tokenizer:
     """A byte-level tokenizer with the dialect's control tokens and words of the texts.
 
-    It is written into ``folder`` (None: a temporary one). Needs neither a model nor a network.
+    It is written into ``folder`` (None: a temporary one, which goes when the tokenizer does).
+    Needs neither a model nor a network.
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
-    home = folder or Path(mkdtemp(prefix="toolgrove-"))
+    if folder is None:
+        lent = TemporaryDirectory(prefix="toolgrove-")
+        tokenizer = byte_level_tokenizer(dialect, texts, Path(lent.name))
+        weakref.finalize(tokenizer, lent.cleanup)
+        return tokenizer
     prompt = dialect.prompt(_HELLO)
     marks = dict.fromkeys([*_MARK.findall(prompt), *filter(_MARK.fullmatch, dialect.stops)])
     made = Backend(models.BPE())
@@ -41,6 +47,6 @@ def byte_level_tokenizer(
         show_progress=False,
     )
     made.train_from_iterator([prompt, *texts], trainer)
-    made.save(str(home / "tokenizer.json"))
-    (home / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 1 << 20}))
-    return load_tokenizer(home)
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 1 << 20}))
+    return load_tokenizer(folder)
