@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from toolgrove.encoding.forest import Node
-from toolgrove.models.threads import quiet_openmp, use_cores
+from toolgrove.models.threads import prepare_torch, use_cores
 
 HEADS, KEY_HEADS, SIZE = 9, 3, 64
 SHAPES = {"1500 + 8 x 130": (1500, 8, 130), "500 + 8 x 300": (500, 8, 300), "5 x 800": (0, 5, 800)}
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="three runs of each")
     given = parser.parse_args()
-    quiet_openmp()
+    prepare_torch()
     use_cores()
     found = entries(3 if given.quick else 9)
     if given.json:

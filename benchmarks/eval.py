@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from urllib.request import urlopen
 
 from peers.clock import cpu_s
 from peers.environments import make
+from toolgrove.cli.together import free_port
 from toolgrove.core.messages import Conversation, Message, Reply, Role, ToolCall
 from toolgrove.eval.bfcl import VERSION, load_cases, load_checker, wheel
 from toolgrove.eval.bfcl_turns import MULTI_TURN, load_turns
@@ -224,9 +224,7 @@ def same_figures(count: int) -> dict[str, Any]:
 
 @contextmanager
 def server(words: Sequence[str]) -> Iterator[str]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "toolgrove", "deploy", "--port", str(port), *words]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"

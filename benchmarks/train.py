@@ -34,7 +34,7 @@ from typing import Any
 from parts.training_rows import agent_rows, bfcl_rows
 from parts.trainings import MODEL, PARTNERS, Place, Rows, Run, read, usage
 from peers.environments import set_up
-from toolgrove.models.threads import quiet_openmp, usable_cores
+from toolgrove.models.threads import prepare_torch, usable_cores
 
 PEERS = Path(__file__).parents[1] / ".bench"
 FOREST = ["--forest", "auto", "--tokens_per_batch", "5200"]
@@ -247,7 +247,7 @@ def main() -> None:
     flags.add_argument("--partners", nargs="+", choices=PARTNERS, default=list(PARTNERS))
     flags.add_argument("--head", help=argparse.SUPPRESS)  # what a process of its own measures
     given = flags.parse_args()
-    quiet_openmp()  # for all trainings, ours and the peers': they inherit it
+    prepare_torch()  # for all trainings, ours and the peers': they inherit it
     if given.head:
         print(json.dumps(peak_of_head(given.head)))
         return

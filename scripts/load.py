@@ -12,7 +12,6 @@ import asyncio
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ from typing import Any
 
 import httpx2 as httpx
 import psutil
+
+from toolgrove.cli.together import free_port
 
 GROWTH = 0.05
 PER_S = 1500
@@ -50,13 +51,11 @@ def reply(number: int) -> str:
 @contextmanager
 def scripted(duration_s: float) -> Iterator[tuple[str, psutil.Process]]:
     """A server on a script, until the end of the block; it has to end in good order."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+    with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.json"
         replies = [reply(number) for number in range(round(duration_s * PER_S))]
         script.write_text(json.dumps(replies), encoding="utf-8")
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+        port = free_port()
         words = ["deploy", "--infer_backend", "scripted", "--script", str(script)]
         words += ["--template", "chatml", "--agent_template", "hermes", "--port", str(port)]
         with (Path(folder) / "log").open("w") as log:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from toolgrove.cli.together import free_port
 
 ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".vllm"
@@ -114,9 +115,7 @@ def _inside(folder: Path) -> list[str]:
 @contextmanager
 def served(command: Sequence[str], env: dict[str, str]) -> Iterator[str]:
     """A server process on a free port, and its address once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([*command, "--port", str(port)], env=env)
     try:

@@ -2,7 +2,7 @@
 
 import os
 
-from toolgrove.models.threads import quiet_openmp
+from toolgrove.models.threads import prepare_torch
 
-quiet_openmp()
+prepare_torch()
 os.environ.setdefault("OMP_NUM_THREADS", "1")

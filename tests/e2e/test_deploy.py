@@ -12,6 +12,8 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from toolgrove.cli.together import free_port
+
 CALLS = [
     'Let me look.\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich 🙂"}}\n'
     "</tool_call>",
@@ -41,9 +43,7 @@ class Server:
     """A server process and where it listens."""
 
     def __init__(self, folder, replies, *flags, model=None):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         script = folder / "script.json"
         script.write_text(json.dumps(replies), encoding="utf-8")
         self.url = f"http://127.0.0.1:{port}"

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from toolgrove.cli.together import free_port
 from toolgrove.models.threads import usable_cores
 from toolgrove.models.tiny import tiny_model
 from toolgrove.train.callbacks import read_metrics
@@ -164,11 +164,9 @@ def test_a_ray_train_job_computes_what_one_process_computes(folder, alone, tmp_p
 
 def test_two_commands_are_two_machines(folder, alone, tmp_path):
     run = tmp_path / "run"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     words = flags(folder, "full", run, "--gradient_accumulation_steps", "1", "--nnodes", "2")
-    words += ["--parallel", "fsdp2", "--master_addr", "127.0.0.1", "--master_port", port]
+    words += ["--parallel", "fsdp2", "--master_addr", "127.0.0.1"]
+    words += ["--master_port", str(free_port())]
     command = [sys.executable, "-m", "toolgrove", "sft", *words, "--node_rank"]
     with subprocess.Popen([*command, "1"], stdout=subprocess.PIPE, text=True) as second:
         done = toolgrove(*words, "--node_rank", "0")

@@ -265,8 +265,8 @@ def test_a_full_disk_is_told(settings):
 
 SCRIPT = """
 import json, sys
-from toolgrove.models.threads import quiet_openmp
-quiet_openmp()
+from toolgrove.models.threads import prepare_torch
+prepare_torch()
 from toolgrove.train.recipe import SftSettings
 from toolgrove.train.sft import run_sft
 result = run_sft(SftSettings(**json.loads(sys.argv[1])))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from toolgrove.models.threads import quiet_openmp
+from toolgrove.models.threads import prepare_torch
 from toolgrove.models.tiny import tiny_model
 
-quiet_openmp()
+prepare_torch()
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads only get in the way of tiny models
 
 

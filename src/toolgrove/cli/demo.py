@@ -76,9 +76,9 @@ def run(settings: DemoSettings) -> int:
     """Runs the stages that are not done yet; 130 when Ctrl-C ended the training."""
     from rich.console import Console
 
-    from toolgrove.models.threads import quiet_openmp
+    from toolgrove.models.threads import prepare_torch
 
-    quiet_openmp()
+    prepare_torch()
     demo = _Demo(settings, Stages(settings.output_dir, identity(settings)), Console(stderr=True))
     demo.rows()
     before = demo.measure(BEFORE, settings.model)

@@ -173,9 +173,9 @@ def _act(name: str, flags: dict[str, Any]) -> int:
     from toolgrove.config.places import read_document
     from toolgrove.config.settings import CommandSettings, resolve
     from toolgrove.core.registry import load_plugin, plugin_error
-    from toolgrove.models.threads import quiet_openmp
+    from toolgrove.models.threads import prepare_torch
 
-    quiet_openmp()
+    prepare_torch()
     path = flags.pop("config", None)
     settings = resolve(_settings(name), read_document(path) if path else None, flags)
     if isinstance(settings, CommandSettings):

@@ -12,7 +12,7 @@ _BEFORE_TORCH = {
 }
 
 
-def quiet_openmp() -> bool:
+def prepare_torch() -> bool:
     """Makes OpenMP's idle threads sleep instead of spin, and torch ask for large pages of memory;
     returns whether that still has an effect.
 

@@ -161,10 +161,10 @@ def begin(settings: TrainSettings, command: str) -> Job:
     from toolgrove.models.device import has_gpu
     from toolgrove.models.kernels import refuse_liger
     from toolgrove.models.load import fetch_model
-    from toolgrove.models.threads import quiet_openmp
+    from toolgrove.models.threads import prepare_torch
     from toolgrove.train.loggers import refuse_missing
 
-    quiet_openmp()
+    prepare_torch()
     from toolgrove.train.plugged import plugged  # loads torch, which must find OpenMP quiet
 
     refuse_missing(settings.report_to)

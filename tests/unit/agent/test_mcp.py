@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from toolgrove.agent.load import sources
 from toolgrove.agent.permission import Permission
 from toolgrove.agent.session import Session
 from toolgrove.agent.tools import CallError, Toolbox
+from toolgrove.cli.together import free_port
 from toolgrove.core.errors import ToolError
 from toolgrove.core.messages import Role
 
@@ -83,9 +83,7 @@ def test_a_conversation_with_a_servers_tools(town: Toolbox, scripted) -> None:
 
 
 def test_a_server_over_http(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, SERVER, str(port)], stderr=subprocess.DEVNULL)
     config = tmp_path / "servers.json"
     url = f"http://127.0.0.1:{port}/mcp"

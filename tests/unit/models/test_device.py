@@ -9,7 +9,7 @@ import torch
 
 from toolgrove.core.errors import ConfigError
 from toolgrove.models import device
-from toolgrove.models.threads import quiet_openmp, usable_cores
+from toolgrove.models.threads import prepare_torch, usable_cores
 
 
 def test_what_is_asked_for_is_given():
@@ -34,9 +34,9 @@ def test_the_probe_measures():
 def test_openmp_is_quiet_only_when_asked_before_torch():
     code = (
         "import os, sys\n"
-        "from toolgrove.models.threads import quiet_openmp\n"
+        "from toolgrove.models.threads import prepare_torch\n"
         "assert 'torch' not in sys.modules\n"
-        "assert quiet_openmp()\n"
+        "assert prepare_torch()\n"
         "assert os.environ['OMP_WAIT_POLICY'] == 'passive'\n"
         "assert os.environ['GOMP_SPINCOUNT'] == '7'\n"
         "assert os.environ['THP_MEM_ALLOC_ENABLE'] == '1'\n"
@@ -44,5 +44,5 @@ def test_openmp_is_quiet_only_when_asked_before_torch():
     env = {**os.environ, "GOMP_SPINCOUNT": "7"}
     env.pop("OMP_WAIT_POLICY", None)
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
-    assert not quiet_openmp()
+    assert not prepare_torch()
     assert usable_cores() >= 1
