@@ -175,15 +175,18 @@ def test_resuming_in_another_dialect_is_refused(settings):
         run_sft(settings.model_copy(update=other))
 
 
-def test_the_recipe_stays_where_going_on_is_refused(settings):
-    run = run_sft(settings.model_copy(update={"max_steps": 1})).output_dir
+def test_recipe_and_metrics_stay_where_going_on_is_refused(settings):
+    run = run_sft(settings.model_copy(update={"max_steps": 2, "save_steps": 1})).output_dir
     began = (run / "recipe.yaml").read_text()
-    on = {"resume": True, "max_steps": 2}
+    told = (run / "metrics.jsonl").read_text()
+    on = {"resume_from_checkpoint": str(run / "checkpoint-1"), "max_steps": 3}
     with pytest.raises(ModelError, match="differ from the checkpoint's"):
         run_sft(settings.model_copy(update={**on, "lora_rank": 4}))
     assert (run / "recipe.yaml").read_text() == began
-    assert run_sft(settings.model_copy(update=on)).steps == 2
-    assert (run / "recipe.yaml").read_text() == began.replace("max_steps: 1", "max_steps: 2")
+    assert (run / "metrics.jsonl").read_text() == told
+    assert run_sft(settings.model_copy(update=on)).steps == 3
+    assert "max_steps: 3" in (run / "recipe.yaml").read_text()
+    assert [line["step"] for line in lines(run)] == [1, 2, 3]
 
 
 def test_what_the_template_would_lose_is_refused(settings, tmp_path):

@@ -49,27 +49,19 @@ class Metrics(TrainerCallback):
     run began), tokens_per_s (since the line before, validations left out), elapsed_s and what else
     the loss noted (acc, loss_NAME of a channel); validation lines step, epoch, eval_loss, the loss
     of each kind of token and what watchers saw. Only the first process writes.
+
+    A run that goes on ``after`` a step drops the lines behind it once its checkpoint is loaded, and
+    counts on from the last one that stays.
     """
 
-    def __init__(self, file: Path, counts: Counts) -> None:
+    def __init__(self, file: Path, counts: Counts, after: int | None = None) -> None:
         self._file = file
         self._counts = counts
+        self._after = after
         self._began = time.perf_counter()
         self._last = (self._began, counts.tokens, counts.aside_s)
         self._before_s = 0.0
         self.latest: dict[str, Any] = {}
-
-    def resume_at(self, step: int) -> None:
-        """Drops the lines after ``step``, and counts on from the last one that stays."""
-        lines = read_metrics(self._file)
-        kept = [line for line in lines if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        self._file.write_text(text, encoding="utf-8")
-        trained = [line for line in kept if "tokens" in line]
-        if trained:
-            self._counts.tokens = trained[-1]["tokens"]
-            self._counts.trained = trained[-1]["trained_tokens"]
-            self._before_s = trained[-1]["elapsed_s"]
 
     def pace(self) -> dict[str, float]:
         """What every logger is told of the tokens seen; their speed is since it was last asked, the
@@ -82,11 +74,28 @@ class Metrics(TrainerCallback):
         return dict(zip(_PACE, (tokens, self._counts.trained, speed), strict=True))
 
     def on_train_begin(
-        self, _args: TrainingArguments, _state: TrainerState, _control: TrainerControl, **_: Any
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any
     ) -> None:
-        """Starts the clock."""
+        """Begins the file, or takes it up again; starts the clock."""
+        if self._after is not None:
+            self._take_up(self._after, writes=state.is_world_process_zero)
+        elif state.is_world_process_zero:
+            self._file.write_text("", encoding="utf-8")
         self._began = time.perf_counter()
         self._last = (self._began, self._counts.tokens, self._counts.aside_s)
+
+    def _take_up(self, step: int, *, writes: bool) -> None:
+        kept = [line for line in read_metrics(self._file) if line["step"] <= step]
+        trained = [line for line in kept if "tokens" in line]
+        if trained:
+            self._counts.tokens = trained[-1]["tokens"]
+            self._counts.trained = trained[-1]["trained_tokens"]
+            self._before_s = trained[-1]["elapsed_s"]
+        if writes:
+            part = self._file.with_suffix(".part")
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            part.write_text(text, encoding="utf-8")
+            part.replace(self._file)
 
     def on_log(
         self,

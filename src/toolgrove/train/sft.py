@@ -219,12 +219,10 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
     from toolgrove.train.plots import draw_plots
 
     file = job.run / METRICS
-    metrics = Metrics(file, trainer.counts)
+    after = None if job.resume is None else step_of(job.resume)
+    metrics = Metrics(file, trainer.counts, after)
     if job.resume is not None:
-        metrics.resume_at(step_of(job.resume))
         job.console.print(f"going on from {job.resume}", soft_wrap=True)
-    elif trainer.args.should_save:
-        file.write_text("", encoding="utf-8")
     display = Display(metrics, job.settings.best)
     wish = StopWish(save=job.settings.save_strategy != "no")
     trainer.pace = metrics.pace
