@@ -153,6 +153,11 @@ class Job:
     kinds: ByKind | None = None
     loaded: Callable[[], None] | None = None
 
+    @property
+    def after(self) -> int | None:
+        """The step that the run goes on after, if it does."""
+        return None if self.resume is None else step_of(self.resume)
+
 
 def begin(settings: TrainSettings, command: str) -> Job:
     """Finds the model, makes the run's folder, adds new tokens to a copy of the tokenizer."""
@@ -165,7 +170,7 @@ def begin(settings: TrainSettings, command: str) -> Job:
     from toolgrove.train.loggers import refuse_missing
 
     prepare_torch()
-    from toolgrove.train.plugged import plugged  # loads torch, which must find OpenMP quiet
+    from toolgrove.train.plugged import plugged  # loads torch, which must find its settings
 
     refuse_missing(settings.report_to)
     if settings.use_liger_kernel:
@@ -219,8 +224,7 @@ def _run(job: Job, trainer: SftTrainer) -> SftResult:
     from toolgrove.train.plots import draw_plots
 
     file = job.run / METRICS
-    after = None if job.resume is None else step_of(job.resume)
-    metrics = Metrics(file, trainer.counts, after)
+    metrics = Metrics(file, trainer.counts, job.after)
     if job.resume is not None:
         job.console.print(f"going on from {job.resume}", soft_wrap=True)
     display = Display(metrics, job.settings.best)
@@ -263,8 +267,7 @@ def _beside(job: Job, file: Path, *, writes: bool) -> list[TrainerCallback]:
         best = job.settings.best or Best.of("loss")
         asked.append(EarlyStop(file, job.settings.early_stop_interval, best))
     if TENSORBOARD in job.settings.report_to:
-        at = None if job.resume is None else step_of(job.resume)
-        asked.append(tensorboard(job.run, at, writes=writes))
+        asked.append(tensorboard(job.run, job.after, writes=writes))
     last = [SaveWhenStopped()] if job.callbacks and job.settings.save_strategy != "no" else []
     return [*asked, *job.callbacks, *last]
 
@@ -387,7 +390,8 @@ def write_run(job: Job, resolved: Mapping[str, Any]) -> Job:
     """Writes tokenizer and recipe, with what was resolved only now.
 
     A run that goes on keeps the recipe that it began with until its checkpoint is loaded: what
-    does not fit it is refused, and the old recipe is then the way to go on.
+    does not fit it is refused, and the old recipe is then the way to go on. Then the
+    job that is returned writes the new one.
     """
     from toolgrove.config.settings import dump_recipe
     from toolgrove.models.merge import copy_tokenizer
